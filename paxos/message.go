@@ -1,0 +1,147 @@
+package paxos
+
+import "github.com/prytany/prytany/synod"
+
+// A GroupID names one replicated log. Main exists on every cluster from the
+// start; 0 is no group.
+type GroupID uint64
+
+// Main is the group every cluster begins with.
+const Main GroupID = 1
+
+// A Slot is a position in a group's log, from 1, across all configurations.
+type Slot uint64
+
+// A Message goes from one node's member of a group to another's. Messages may
+// be lost, late, repeated and reordered.
+//
+// All but [CatchUp], [Learned], [Sealed] and [SnapshotChunk] belong to one
+// configuration of the group, and are refused in any other: ballots of
+// different configurations must never be compared.
+type Message interface{ message() }
+
+// Prepare is phase 1a for every slot >= First at once.
+type Prepare struct {
+	Config ConfigID
+	Ballot synod.Ballot
+	First  Slot
+}
+
+// Promise is phase 1b. The sender has promised Ballot, everything up to and
+// including Decided is chosen and must be fetched as such by CatchUp, and
+// Votes is every vote it has cast above Decided, in slot order.
+//
+// The sender's window bounds Votes (engine: at most MaxWindow slots and
+// MaxWindowBytes bytes); a vote above the slot of a stop-sign is listed too.
+type Promise struct {
+	Config  ConfigID
+	Ballot  synod.Ballot
+	Decided Slot
+	Votes   []SlotVote
+}
+
+// Accept is phase 2a for the consecutive slots First, First+1, ...
+//
+// Base is the last slot the proposer knew to be chosen when its ballot began;
+// everything above it is proposed anew under Ballot. Decided is the
+// proposer's watermark: every slot up to it is chosen. An Accept without
+// Values only carries the watermark, or asks for an answer (a probe).
+type Accept struct {
+	Config  ConfigID
+	Ballot  synod.Ballot
+	Base    Slot
+	First   Slot
+	Values  []synod.Value
+	Decided Slot
+}
+
+// Accepted is phase 2b: the sender has voted under Ballot in (or knows the
+// chosen value of) every slot up to and including UpTo. It is sent in answer
+// to every Accept that carried Values or left a hole below First.
+type Accepted struct {
+	Config ConfigID
+	Ballot synod.Ballot
+	UpTo   Slot
+}
+
+// Nack refuses a Prepare, Accept or Confirm of Ballot because Promised is
+// higher. The receiver drops the sender from the quorum of that ballot; it
+// does not adopt Promised, raise its own ballot or tell others (engine.md
+// 2.3: reacting to a Nack is what makes a chained topology livelock).
+type Nack struct {
+	Config   ConfigID
+	Ballot   synod.Ballot
+	Promised synod.Ballot
+}
+
+// Confirm asks whether Ballot still leads, for linearizable reads. Seq grows.
+type Confirm struct {
+	Config ConfigID
+	Ballot synod.Ballot
+	Seq    uint64
+}
+
+// Confirmed says that the sender, when it received Confirm, had promised
+// nothing above Ballot.
+type Confirmed struct {
+	Config ConfigID
+	Ballot synod.Ballot
+	Seq    uint64
+}
+
+// CatchUp asks any member for chosen values from slot From on. Learner says
+// that the sender is no voter of the group's present configuration.
+// If a snapshot transfer is under way, SnapshotSlot and SnapshotOffset say
+// how far it got.
+type CatchUp struct {
+	From           Slot
+	Learner        bool
+	SnapshotSlot   Slot
+	SnapshotOffset uint64
+}
+
+// Learned answers CatchUp: the chosen values of First, First+1, ... as far as
+// one message may carry, and the sender's watermark. Values may be empty.
+type Learned struct {
+	First   Slot
+	Values  []synod.Value
+	Decided Slot
+}
+
+// Sealed tells a member that works in an old configuration that a stop-sign
+// was chosen at slot At and configuration Config began after it. The receiver
+// catches up.
+type Sealed struct {
+	Config ConfigID
+	At     Slot
+}
+
+// SnapshotChunk answers a CatchUp that asks for slots which are only in a
+// snapshot any more: bytes [Offset, Offset+len(Data)) of the snapshot at Slot,
+// Size bytes long in all, whose CRC32C is Sum. The receiver asks for the next
+// chunk by CatchUp.
+type SnapshotChunk struct {
+	Slot   Slot
+	Offset uint64
+	Size   uint64
+	Sum    uint32
+	Data   []byte
+}
+
+func (Prepare) message()       {}
+func (Promise) message()       {}
+func (Accept) message()        {}
+func (Accepted) message()      {}
+func (Nack) message()          {}
+func (Confirm) message()       {}
+func (Confirmed) message()     {}
+func (CatchUp) message()       {}
+func (Learned) message()       {}
+func (Sealed) message()        {}
+func (SnapshotChunk) message() {}
+
+// An Envelope is a message and where it goes.
+type Envelope struct {
+	To  synod.NodeID
+	Msg Message
+}
