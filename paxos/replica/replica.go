@@ -1,9 +1,9 @@
-// Package replica is replaced by its implementation; the exported names below
-// are agreed.
 package replica
 
 import (
-	"context"
+	"cmp"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -118,14 +118,19 @@ type Config struct {
 	NewMachine func(paxos.GroupID) Machine
 
 	TickEvery     time.Duration // of groups and machines. 0 means 50 ms
-	MaxPending    int           // requests waiting for the loop, per node. 0 means 16384
+	MaxPending    int           // requests without an answer, per node; more are refused. 0 means 16384
 	MaxInbox      int           // packets waiting for the loop. 0 means 16384
 	MaxBatch      int           // commands in one slot. 0 means 512
 	MaxBatchBytes int           // bytes in one slot. 0 means 256 KiB
 	SnapshotSlots int           // applied slots between snapshots. 0 means 10000
 	SnapshotBytes int           // or log bytes. 0 means 64 MiB
 	TailSlots     int           // slots kept below a snapshot. 0 means 10000
-	RetryAfter    time.Duration // a forward without an answer is Unknown. 0 means 5 s
+	RetryAfter    time.Duration // a request without an answer ends, see [Host.Submit]. 0 means 5 s
+
+	// Clock is the process's monotonic clock, read by Run alone. It goes on
+	// from the now that NewHost was given. nil means Go's, which stands still
+	// while the machine is suspended.
+	Clock func() time.Duration
 
 	Log     *slog.Logger             // nil means silence
 	Observe func(paxos.GroupID, any) // gets each paxos.Event and leader.Event; nil means nobody
@@ -138,73 +143,32 @@ type Result struct {
 	Err     error // nil, *paxos.NotLeaderError, paxos.ErrOverloaded, paxos.ErrUnknownOutcome
 }
 
-// A Host runs all groups of a node in one event loop: one inbox, one durable
-// write per turn for all groups, the heartbeat in the same loop.
-type Host struct{}
-
-// NewHost loads every group that Storage knows.
-func NewHost(cfg Config, now time.Duration) (*Host, error) { panic("skeleton") }
-
-// Bootstrap creates group g with configuration m on an empty storage. Call it
-// before Run.
-func (h *Host) Bootstrap(g paxos.GroupID, m paxos.Membership) error { return nil }
-
-// Learn makes this node a learner of group g, if it has no part in it yet;
-// from are members to catch up from.
-func (h *Host) Learn(g paxos.GroupID, from []synod.NodeID) {}
-
-// Run owns the host until ctx ends or storage fails.
-func (h *Host) Run(ctx context.Context) error { return nil }
-
-// Poll handles everything that has arrived and is due at now, carries out the
-// effects in their only safe order, and returns when it wants to be called
-// again at the latest. Run calls it; so does the simulator, which has no Run.
-func (h *Host) Poll(now time.Duration) (next time.Duration, err error) { return 0, nil }
-
-// Deliver hands over a packet from a peer. It never blocks; what does not fit
-// in the inbox is dropped, as a network would.
-func (h *Host) Deliver(from synod.NodeID, p Packet) {}
-
-// Disconnected says that peer's process is gone: connection reset, redial refused.
-func (h *Host) Disconnected(peer synod.NodeID) {}
-
-// Gossip says what gossip thinks of peer.
-func (h *Host) Gossip(peer synod.NodeID, g leader.Gossip) {}
-
-// SetHealth says how this node is.
-func (h *Host) SetHealth(hl leader.Health) {}
-
-// Submit hands over a request; done is called exactly once, from the loop, and
-// must not block. A node that does not lead forwards to the leader.
-func (h *Host) Submit(g paxos.GroupID, k RequestKind, payload []byte, done func(Result)) {}
-
-// Propose is Submit of KindPropose that waits. See the errors of [Result];
-// when ctx ends first the outcome is unknown.
-func (h *Host) Propose(ctx context.Context, g paxos.GroupID, cmd []byte) (Result, error) {
-	return Result{}, nil
+// withDefaults returns c with defaults for its zero fields, or what is wrong
+// with it.
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Self == 0:
+		return c, errors.New("replica: config: Self is required")
+	case c.Leader.Self != c.Self:
+		return c, fmt.Errorf("replica: config: Leader.Self is %v; want %v", c.Leader.Self, c.Self)
+	case c.Storage == nil || c.Transport == nil || c.NewMachine == nil:
+		return c, errors.New("replica: config: Storage, Transport and NewMachine are required")
+	}
+	c.TickEvery = cmp.Or(c.TickEvery, 50*time.Millisecond)
+	c.MaxPending = cmp.Or(c.MaxPending, 16384)
+	c.MaxInbox = cmp.Or(c.MaxInbox, 16384)
+	c.MaxBatch = cmp.Or(c.MaxBatch, 512)
+	c.MaxBatchBytes = cmp.Or(c.MaxBatchBytes, 256<<10)
+	c.SnapshotSlots = cmp.Or(c.SnapshotSlots, 10000)
+	c.SnapshotBytes = cmp.Or(c.SnapshotBytes, 64<<20)
+	c.TailSlots = cmp.Or(c.TailSlots, 10000)
+	c.RetryAfter = cmp.Or(c.RetryAfter, 5*time.Second)
+	c.Leader.Heartbeat = cmp.Or(c.Leader.Heartbeat, int64(50*time.Millisecond))
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Observe == nil {
+		c.Observe = func(paxos.GroupID, any) {}
+	}
+	return c, nil
 }
-
-// Barrier waits until a linearizable read may be served by the local machine.
-func (h *Host) Barrier(ctx context.Context, g paxos.GroupID) (paxos.Slot, error) { return 0, nil }
-
-// Ask is Submit of KindAsk that waits.
-func (h *Host) Ask(ctx context.Context, g paxos.GroupID, req []byte) ([]byte, error) { return nil, nil }
-
-// Reconfigure proposes the configuration that follows the present one with
-// node added as a voter. Only the leader can; errors as Propose.
-func (h *Host) Reconfigure(ctx context.Context, g paxos.GroupID, change func(paxos.Membership) (paxos.Membership, error)) error {
-	return nil
-}
-
-// A GroupStatus is what a node knows about one of its groups.
-type GroupStatus struct {
-	paxos.Status
-	Applied paxos.Slot
-	Leader  synod.NodeID // 0 if unknown
-	Content bool
-	Waiting int // requests without an answer yet
-}
-
-// Status returns the present state of all groups and links, as of the end of
-// a recent turn. Safe for concurrent use.
-func (h *Host) Status() ([]GroupStatus, []leader.Link) { return nil, nil }

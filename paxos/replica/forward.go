@@ -1,0 +1,128 @@
+package replica
+
+import (
+	"errors"
+
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
+)
+
+// route sends what waits for g to its leader, or to a neighbour that can reach
+// the leader. Requests of local callers stay if there is no way; those of
+// peers are answered, for their senders may know better.
+func (h *Host) route(g *group) {
+	for _, r := range g.changes {
+		h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
+	}
+	g.changes = nil
+	way := way{leader: h.hint(g)}
+	way.direct = way.leader != 0 && h.linkUp(way.leader)
+	if !way.direct {
+		way.relay = h.node.Relay(uint64(g.id))
+	}
+	g.proposals = h.routeAll(g.proposals, way)
+	g.reads = h.routeAll(g.reads, way)
+}
+
+// A way is how to reach a group's leader.
+type way struct {
+	leader synod.NodeID // 0 if unknown or this node
+	direct bool         // there is a link to it
+	relay  synod.NodeID // else a neighbour that has one; 0 if none
+}
+
+// routeAll sends requests on their way and returns those that must wait.
+func (h *Host) routeAll(requests []*request, w way) (stay []*request) {
+	for _, r := range requests {
+		switch {
+		case r.finished || r.own:
+		case r.from != 0 && (r.hops == 0 || !w.direct || w.leader == r.from):
+			h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: w.leader}})
+		case r.from != 0:
+			h.forward(r, w.leader, r.hops-1)
+		case w.direct:
+			h.forward(r, w.leader, 0)
+		case w.relay != 0:
+			h.forward(r, w.relay, 1)
+		default:
+			stay = append(stay, r)
+		}
+	}
+	return stay
+}
+
+// forward sends r to another node, which answers it.
+func (h *Host) forward(r *request, to synod.NodeID, hops uint8) {
+	h.forwardID++
+	r.given, r.sentTo, r.sentID = true, to, h.forwardID
+	h.forwards[r.sentID] = r
+	h.cfg.Transport.Send(to, Packet{r.gid, Forward{r.sentID, hops, r.kind, r.payload}})
+}
+
+// onForward takes a request from a peer.
+func (h *Host) onForward(from synod.NodeID, gid paxos.GroupID, m Forward) {
+	refuse := func(o Outcome) { h.cfg.Transport.Send(from, Packet{gid, Answer{ID: m.ID, Outcome: o}}) }
+	switch m.Kind {
+	case KindPropose, KindBarrier, KindAsk:
+	default:
+		refuse(NotLeader) // a kind of a later version: it has not happened here
+		return
+	}
+	if h.open.Add(1) > int64(h.cfg.MaxPending) {
+		h.open.Add(-1)
+		refuse(Overloaded)
+		return
+	}
+	h.accept(&request{gid: gid, kind: m.Kind, payload: m.Payload, from: from, id: m.ID, hops: m.Hops})
+}
+
+// onAnswer ends the request that was forwarded, or lets a read wait until what
+// it must see is applied here.
+func (h *Host) onAnswer(from synod.NodeID, m Answer) {
+	r := h.forwards[m.ID]
+	if r == nil || r.sentTo != from {
+		return // it has ended already
+	}
+	delete(h.forwards, m.ID)
+	r.sentID = 0
+	switch m.Outcome {
+	case Done:
+		if r.kind == KindBarrier && r.from == 0 {
+			r.group.indexed = append(r.group.indexed, indexed{m.Slot, r})
+			h.serveReads(r.group)
+			return
+		}
+		h.finish(r, Result{Payload: m.Payload, Slot: m.Slot})
+	case NotLeader:
+		h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: m.Leader}})
+	case Overloaded:
+		h.finish(r, Result{Err: paxos.ErrOverloaded})
+	default:
+		h.finish(r, Result{Err: paxos.ErrUnknownOutcome})
+	}
+}
+
+// answerOf returns the answer that says res.
+func answerOf(id uint64, res Result) Answer {
+	a := Answer{ID: id, Slot: res.Slot, Payload: res.Payload}
+	var refused *paxos.NotLeaderError
+	switch {
+	case res.Err == nil:
+	case errors.As(res.Err, &refused):
+		a.Outcome, a.Leader = NotLeader, refused.Leader
+	case errors.Is(res.Err, paxos.ErrOverloaded):
+		a.Outcome = Overloaded
+	default:
+		a.Outcome = Unknown
+	}
+	return a
+}
+
+// abandon ends what was forwarded to peer: it is gone, its answers with it.
+func (h *Host) abandon(peer synod.NodeID) {
+	for _, r := range h.pending {
+		if !r.finished && r.sentID != 0 && r.sentTo == peer {
+			h.finish(r, Result{Err: h.outcome(r)})
+		}
+	}
+}

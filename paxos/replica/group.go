@@ -1,0 +1,292 @@
+package replica
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/prytany/prytany/internal/invariant"
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
+)
+
+// A group is this node's member of one group, its machine, and all that waits
+// for it. Owned by the loop.
+type group struct {
+	id      paxos.GroupID
+	core    *paxos.Group
+	machine Machine
+	out     paxos.Effects
+	status  paxos.Status // as of the last turn
+	touched bool         // is in Host.touched
+	applied paxos.Slot   // the machine's state is that after this slot
+	open    int          // requests without an answer
+
+	told facts  // to the leader machine
+	led  tenure // the leadership that machine was told of; zero: none
+
+	// Requests that nothing has been done about yet, in order of arrival.
+	proposals []*request
+	own       int  // of proposals, the machine's own
+	blocked   bool // the window was full: wait until something is applied
+	reads     []*request
+	changes   []*request
+
+	waiting map[paxos.Slot][]proposal // proposed here in that slot
+	reading []reading                 // leadership is being confirmed
+	indexed []indexed                 // to be served once applied
+
+	logBytes int        // applied since snapAt
+	snapAt   paxos.Slot // the latest snapshot
+	trimTo   paxos.Slot // a durable header says that votes below are gone
+	trimmed  paxos.Slot // they are
+	serving  *image     // snapshot bytes that peers are fetching
+	coming   *transfer  // a snapshot on its way here
+	arrived  *paxos.Snapshot
+	from     []synod.NodeID // a new learner: members to ask for the first snapshot
+	asked    int            // how often
+}
+
+// A proposal is a value given a slot, and who waits for its commands, in their
+// order.
+type proposal struct {
+	value    synod.Value
+	requests []*request
+}
+
+type reading struct {
+	seq      uint64
+	requests []*request
+}
+
+type indexed struct {
+	index   paxos.Slot
+	request *request
+}
+
+// queued returns the number of requests nothing has been done about.
+func (g *group) queued() int { return len(g.proposals) + len(g.reads) + len(g.changes) }
+
+// dropOwn forgets what the machine wanted to propose as leader.
+func (g *group) dropOwn() {
+	g.proposals = slices.DeleteFunc(g.proposals, func(r *request) bool { return r.own })
+	g.own = 0
+}
+
+// load makes g from what storage has of it.
+func (h *Host) load(id paxos.GroupID) error {
+	wrap := func(err error) error { return fmt.Errorf("replica: load group %d: %w", id, err) }
+	durable, err := h.cfg.Storage.Load(id)
+	if err != nil {
+		return wrap(err)
+	}
+	snap, ok, err := h.cfg.Storage.LoadSnapshot(id)
+	if err != nil {
+		return wrap(err)
+	}
+	if want := durable.Header.Snapshot; snap.Slot < want {
+		return wrap(fmt.Errorf("snapshot is of slot %d; want at least %d", snap.Slot, want))
+	}
+	g, err := h.add(id, durable)
+	if err != nil {
+		return err
+	}
+	g.trimTo = durable.Header.Trimmed
+	if ok {
+		if err := g.machine.Restore(snap.Data); err != nil {
+			return wrap(fmt.Errorf("restore snapshot of slot %d: %w", snap.Slot, err))
+		}
+		g.applied, g.snapAt = snap.Slot, snap.Slot
+		g.machine.Applied(g.applied)
+	}
+	// The process may have ended after a snapshot was saved and before its
+	// header was.
+	if snap.Slot > durable.Header.Snapshot {
+		g.core.Install(snap, &g.out)
+	}
+	if c, ok := any(g.core).(interface{ Recover(*paxos.Effects) }); ok {
+		c.Recover(&g.out)
+	}
+	g.status = g.core.Status()
+	h.cfg.Log.Info("group loaded", "group", id, "applied", g.applied, "decided", g.status.Decided, "config", g.status.Membership.ID)
+	return nil
+}
+
+// learn makes this node a learner of a group it knows nothing of.
+func (h *Host) learn(id paxos.GroupID, from []synod.NodeID) {
+	g, err := h.add(id, paxos.Durable{})
+	invariant.Check(err == nil, "a fresh member of group %d is refused: %v", id, err)
+	g.from = slices.DeleteFunc(from, func(n synod.NodeID) bool { return n == h.cfg.Self })
+	h.cfg.Log.Info("group joined as learner", "group", id)
+}
+
+// add makes the member of group id whose state is durable.
+func (h *Host) add(id paxos.GroupID, durable paxos.Durable) (*group, error) {
+	core, err := paxos.New(paxos.Config{Group: id, Self: h.cfg.Self}, durable)
+	if err != nil {
+		return nil, fmt.Errorf("replica: load group %d: %w", id, err)
+	}
+	g := &group{
+		id:      id,
+		core:    core,
+		machine: h.cfg.NewMachine(id),
+		waiting: map[paxos.Slot][]proposal{},
+		status:  core.Status(),
+	}
+	h.groups[id] = g
+	at, _ := slices.BinarySearchFunc(h.order, id, func(g *group, id paxos.GroupID) int { return cmp.Compare(g.id, id) })
+	h.order = slices.Insert(h.order, at, g)
+	h.touch(g)
+	return g, nil
+}
+
+// tickGroup does what is due every TickEvery.
+func (h *Host) tickGroup(g *group) error {
+	g.blocked = false
+	g.core.Tick(&g.out)
+	h.leadMachine(g)
+	h.tickTransfers(g)
+	h.touch(g)
+	return h.trim(g)
+}
+
+// serve gives g's core what waits for it, or sends it on to the leader.
+func (h *Host) serve(g *group) {
+	if g.queued() == 0 {
+		return
+	}
+	st := g.core.Status()
+	if !st.Leading {
+		h.route(g)
+		return
+	}
+	h.change(g, st)
+	h.propose(g, st.Ballot)
+	if st.Recovered {
+		h.read(g)
+	}
+}
+
+// propose puts all proposals that have arrived into as few slots as possible.
+// What finds the window full stays.
+func (h *Host) propose(g *group, b synod.Ballot) {
+	for len(g.proposals) > 0 && !g.blocked {
+		n, cmds, requests := h.batch(g.proposals)
+		if len(cmds) > 0 {
+			value := paxos.EncodeBatch(b, cmds)
+			slot, err := g.core.Propose(value, &g.out)
+			if err != nil {
+				g.blocked = true
+				return
+			}
+			g.wait(slot, proposal{value, requests})
+		}
+		g.proposals = g.proposals[n:]
+	}
+	if len(g.proposals) == 0 {
+		g.proposals = nil
+	}
+}
+
+// batch returns the commands that fit into one slot and the number of
+// requests they are taken from. A command above the limit goes alone.
+func (h *Host) batch(from []*request) (n int, cmds [][]byte, requests []*request) {
+	bytes := 0
+	for _, r := range from {
+		switch {
+		case r.finished:
+			n++
+			continue
+		case len(cmds) == h.cfg.MaxBatch, len(cmds) > 0 && bytes+len(r.payload) > h.cfg.MaxBatchBytes:
+			return n, cmds, requests
+		}
+		n++
+		bytes += len(r.payload)
+		cmds = append(cmds, r.payload)
+		requests = append(requests, r)
+	}
+	return n, cmds, requests
+}
+
+// wait makes p's requests wait until slot is decided.
+func (g *group) wait(slot paxos.Slot, p proposal) {
+	for _, r := range p.requests {
+		r.given = true
+		if r.own {
+			g.own--
+		}
+	}
+	g.waiting[slot] = append(g.waiting[slot], p)
+}
+
+// change proposes the configurations that are asked for.
+func (h *Host) change(g *group, st paxos.Status) {
+	changes := g.changes
+	g.changes = nil
+	for _, r := range changes {
+		if r.finished {
+			continue
+		}
+		next, err := r.change(st.Membership)
+		if err != nil {
+			h.finish(r, Result{Err: err})
+			continue
+		}
+		value := paxos.EncodeStop(next)
+		slot, err := g.core.Propose(value, &g.out)
+		if err != nil {
+			h.finish(r, Result{Err: err})
+			continue
+		}
+		g.wait(slot, proposal{value, []*request{r}})
+	}
+}
+
+// apply runs what was chosen on the machine, and answers who waited for it.
+func (h *Host) apply(g *group) error {
+	before := g.applied
+	for _, e := range g.out.Apply {
+		if e.Slot <= g.applied {
+			continue // the snapshot that the machine began with holds it
+		}
+		invariant.Check(e.Slot == g.applied+1, "group %d applies slot %d after %d", g.id, e.Slot, g.applied)
+		d, err := paxos.Decode(e.Value)
+		if err != nil {
+			return fmt.Errorf("the value chosen in slot %d is corrupt: %w", e.Slot, err)
+		}
+		var results [][]byte
+		for _, cmd := range d.Commands {
+			results = append(results, g.machine.Apply(e.Slot, cmd, h.now))
+		}
+		g.applied = e.Slot
+		g.logBytes += len(e.Value)
+		h.answer(g, e, results)
+	}
+	if g.applied > before {
+		g.blocked = false
+		g.machine.Applied(g.applied)
+	}
+	return nil
+}
+
+// answer ends the requests proposed in e's slot: those whose value was chosen
+// are done, the others have not happened, for they were proposed there only.
+func (h *Host) answer(g *group, e paxos.Entry, results [][]byte) {
+	waiting, ok := g.waiting[e.Slot]
+	if !ok {
+		return
+	}
+	delete(g.waiting, e.Slot)
+	for _, p := range waiting {
+		for i, r := range p.requests {
+			switch {
+			case p.value != e.Value:
+				h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
+			case i < len(results):
+				h.finish(r, Result{Payload: results[i], Slot: e.Slot})
+			default:
+				h.finish(r, Result{Slot: e.Slot})
+			}
+		}
+	}
+}

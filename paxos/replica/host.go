@@ -1,0 +1,262 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prytany/prytany/leader"
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
+)
+
+// A Host runs all groups of a node in one event loop: one inbox, one durable
+// write per turn for all groups, the heartbeat in the same loop.
+type Host struct {
+	cfg    Config
+	open   atomic.Int64  // requests without an answer, bounded by cfg.MaxPending
+	wake   chan struct{} // room for one: rings Run
+	wanted atomic.Bool   // somebody reads Status
+	shown  atomic.Pointer[published]
+
+	// Guarded by mu: what others leave for the loop.
+	mu     sync.Mutex
+	inbox  []inbound
+	taken  []*request
+	calls  []func()
+	health leader.Health
+	closed bool
+
+	// Owned by the loop; nothing below may be touched from elsewhere.
+	now       time.Duration
+	groups    map[paxos.GroupID]*group
+	order     []*group // the same, by ID
+	touched   []*group // groups with something to do in this turn
+	node      *leader.Node
+	advice    leader.Output
+	stirred   bool // node was given something, see advice
+	links     []leader.Link
+	well      leader.Health
+	leadAt    time.Duration // when node wants its Tick
+	tickAt    time.Duration // when groups and machines get theirs
+	pending   []*request    // all unanswered ones by deadline, among answered ones
+	forwards  map[uint64]*request
+	forwardID uint64
+	updates   []paxos.Update
+	fatal     error // storage failed or the log is corrupt: nothing may be said any more
+
+	// Owned by the loop, set by Run alone: how well the node is.
+	clock     func() time.Duration // nil under a simulator: nothing is measured
+	slowUntil time.Duration        // the disk was slow lately
+	lateWakes int                  // times in a row that the timer fired late
+}
+
+type inbound struct {
+	from synod.NodeID
+	p    Packet
+}
+
+// NewHost loads every group that Storage knows. now is the process's clock.
+func NewHost(cfg Config, now time.Duration) (*Host, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Clock == nil {
+		start := time.Now()
+		cfg.Clock = func() time.Duration { return now + time.Since(start) }
+	}
+	h := &Host{
+		cfg:      cfg,
+		wake:     make(chan struct{}, 1),
+		health:   leader.Health{Disk: true, Loop: true},
+		now:      now,
+		tickAt:   now,
+		leadAt:   now,
+		groups:   map[paxos.GroupID]*group{},
+		node:     leader.NewNode(cfg.Leader, leader.Instant(now)),
+		forwards: map[uint64]*request{},
+		// An answer to a forward of an earlier life must not meet one of this.
+		forwardID: cfg.Leader.Incarnation << 32,
+	}
+	ids, err := cfg.Storage.Groups()
+	if err != nil {
+		return nil, fmt.Errorf("replica: list groups: %w", err)
+	}
+	for _, id := range ids {
+		if err := h.load(id); err != nil {
+			return nil, err
+		}
+	}
+	h.publish()
+	return h, nil
+}
+
+// Bootstrap creates group g with its first configuration m, whose ID is 1 and
+// whose Start is 0, on an empty storage. Call it before Run, with the same m
+// on every voter of m and with a NewMachine that starts all alike.
+//
+// Slot 1 is taken by decree: it is the snapshot of the empty machine, which
+// carries m to whoever joins later.
+func (h *Host) Bootstrap(g paxos.GroupID, m paxos.Membership) error {
+	if h.groups[g] != nil {
+		return fmt.Errorf("replica: bootstrap group %d: it exists", g)
+	}
+	if g == 0 || m.ID != 1 || m.Start != 0 {
+		return fmt.Errorf("replica: bootstrap group %d: configuration %d from slot %d is no first one", g, m.ID, m.Start)
+	}
+	if err := m.Check(); err != nil {
+		return fmt.Errorf("replica: bootstrap group %d: %w", g, err)
+	}
+	data, err := h.cfg.NewMachine(g).Snapshot()
+	if err != nil {
+		return fmt.Errorf("replica: bootstrap group %d: %w", g, err)
+	}
+	// The snapshot first: without its header it is still a whole beginning.
+	if err := h.cfg.Storage.SaveSnapshot(g, paxos.Snapshot{Slot: 1, Membership: m, Data: data}); err != nil {
+		return fmt.Errorf("replica: bootstrap group %d: save snapshot: %w", g, err)
+	}
+	header := paxos.Header{Membership: m, Decided: 1, Snapshot: 1, Trimmed: 2}
+	if err := h.cfg.Storage.Save([]paxos.Update{{Group: g, Dirty: true, Header: header}}); err != nil {
+		return fmt.Errorf("replica: bootstrap group %d: save: %w", g, err)
+	}
+	if err := h.load(g); err != nil {
+		return err
+	}
+	h.publish()
+	return nil
+}
+
+// Learn makes this node a learner of group g, if it has no part in it yet;
+// from are members to catch up from. Until a snapshot has arrived nothing is
+// saved: a node that restarts before must be told again.
+func (h *Host) Learn(g paxos.GroupID, from []synod.NodeID) {
+	from = slices.Clone(from)
+	h.post(func() {
+		if h.groups[g] == nil && g != 0 {
+			h.learn(g, from)
+		}
+	})
+}
+
+// Deliver hands over a packet from a peer. It never blocks; what does not fit
+// in the inbox is dropped, as a network would.
+func (h *Host) Deliver(from synod.NodeID, p Packet) {
+	h.mu.Lock()
+	if len(h.inbox) < h.cfg.MaxInbox && !h.closed {
+		h.inbox = append(h.inbox, inbound{from, p})
+	}
+	h.mu.Unlock()
+	h.ring()
+}
+
+// Disconnected says that peer's process is gone: connection reset, redial
+// refused. What was forwarded to it ends.
+func (h *Host) Disconnected(peer synod.NodeID) {
+	h.post(func() {
+		h.node.Disconnected(peer, leader.Instant(h.now), &h.advice)
+		h.stirred = true
+		h.abandon(peer)
+	})
+}
+
+// Gossip says what gossip thinks of peer.
+func (h *Host) Gossip(peer synod.NodeID, g leader.Gossip) {
+	h.post(func() {
+		h.node.SetGossip(peer, g, leader.Instant(h.now), &h.advice)
+		h.stirred = true
+	})
+}
+
+// SetHealth says how this node is, as far as its owner knows; without it disk
+// and loop are well and the node is not draining. Run adds what it sees: the
+// disk is unwell for 2 s after a write that took more than 500 ms, the loop is
+// while its timer fired more than a heartbeat late three times in a row.
+func (h *Host) SetHealth(hl leader.Health) {
+	h.mu.Lock()
+	h.health = hl
+	h.mu.Unlock()
+	h.ring()
+}
+
+// post leaves a call for the loop. Calls are rare; a loop that has fallen
+// MaxPending of them behind loses more.
+func (h *Host) post(call func()) bool {
+	h.mu.Lock()
+	ok := !h.closed && len(h.calls) < h.cfg.MaxPending
+	if ok {
+		h.calls = append(h.calls, call)
+	}
+	h.mu.Unlock()
+	h.ring()
+	return ok
+}
+
+// ring wakes Run, unless it has been rung already.
+func (h *Host) ring() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run owns the host until ctx ends or storage fails, and ends all requests
+// before it returns. After any error but ctx's the process must end: its
+// acceptors are unsure what they wrote and must not speak again.
+func (h *Host) Run(ctx context.Context) error {
+	defer h.Close()
+	h.clock = h.cfg.Clock
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		next, err := h.Poll(h.clock())
+		if err != nil {
+			return err
+		}
+		timer.Reset(max(0, next-h.clock()))
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-h.wake:
+		case <-timer.C:
+			h.woken(h.clock() - next)
+		}
+	}
+}
+
+// woken takes note of how late the timer fired.
+func (h *Host) woken(late time.Duration) {
+	if late > time.Duration(h.cfg.Leader.Heartbeat) {
+		h.lateWakes++
+	} else {
+		h.lateWakes = 0
+	}
+}
+
+// errClosed is the fate of a host that was closed.
+var errClosed = errors.New("replica: host is closed")
+
+// Close ends all requests: proposals that were given away are unknown, all
+// others have not happened. Run calls it; whoever drives a host by Poll calls
+// it instead. The host is of no use afterwards.
+func (h *Host) Close() {
+	h.mu.Lock()
+	h.closed = true
+	taken := h.taken
+	h.taken, h.inbox, h.calls = nil, nil, nil
+	h.mu.Unlock()
+	if h.fatal == nil {
+		h.fatal = errClosed
+	}
+	for _, r := range h.pending {
+		h.finish(r, Result{Err: h.outcome(r)})
+	}
+	for _, r := range taken {
+		h.finish(r, Result{Err: &paxos.NotLeaderError{}})
+	}
+	h.pending = nil
+}

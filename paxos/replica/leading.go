@@ -1,0 +1,142 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/prytany/prytany/leader"
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
+)
+
+// lead gives the leader machine its time, if it is due, and carries out what
+// it wants done since it was given anything last. Nothing it says needs to be
+// durable first. Never called within a turn, whose groups have effects that
+// are not carried out yet.
+func (h *Host) lead() {
+	if h.now >= h.leadAt {
+		h.node.Tick(leader.Instant(h.now), h.well, &h.advice)
+		h.stirred = true
+	}
+	if !h.stirred {
+		return
+	}
+	h.stirred = false
+	for _, e := range h.advice.Send {
+		h.cfg.Transport.Send(e.To, Packet{0, e.Msg})
+	}
+	for _, a := range h.advice.Advice {
+		if g := h.groups[paxos.GroupID(a.Group)]; g != nil {
+			g.core.Campaign(a.Campaign, &g.out)
+			h.touch(g)
+		}
+	}
+	for _, e := range h.advice.Events {
+		h.cfg.Observe(paxos.GroupID(e.Group), e)
+	}
+	h.advice.Reset()
+	h.links = h.node.Links()
+	h.leadAt = time.Duration(h.node.Next())
+}
+
+// tellFacts tells the leader machine about g, if anything has changed.
+func (h *Host) tellFacts(g *group) {
+	st := &g.status
+	if st.Membership.ID == 0 {
+		return // a learner that does not know of whom
+	}
+	f := facts{config: st.Membership.ID, promised: st.Promised, leading: st.Leading}
+	if st.Leading || st.Campaign {
+		f.own = st.Ballot
+	}
+	if f == g.told {
+		return
+	}
+	g.told = f
+	voters := make([]leader.Voter, 0, len(st.Membership.Voters))
+	for _, v := range st.Membership.Voters {
+		voters = append(voters, leader.Voter{Node: v.Node, Ordinal: v.Ordinal})
+	}
+	h.node.SetGroup(uint64(g.id), leader.Facts{
+		Config:   uint32(f.config),
+		Voters:   voters,
+		Promised: f.promised,
+		Own:      f.own,
+		Leading:  f.leading,
+	}, leader.Instant(h.now), &h.advice)
+	h.stirred = true
+	if g.queued() > 0 {
+		h.touch(g) // there may be a leader now
+	}
+}
+
+// facts are what the leader machine was last told about a group.
+type facts struct {
+	config   paxos.ConfigID
+	promised synod.Ballot
+	own      synod.Ballot
+	leading  bool
+}
+
+// A tenure is one leadership of one group. Ballots alone do not name it: they
+// begin anew in every configuration.
+type tenure struct {
+	config paxos.ConfigID
+	ballot synod.Ballot
+}
+
+// follow tells g's machine when this node's leadership ends, and when it has
+// begun in earnest: all that was inherited is applied.
+func (h *Host) follow(g *group) {
+	var now tenure
+	if st := &g.status; st.Leading {
+		now = tenure{st.Membership.ID, st.Ballot}
+	}
+	if g.led != (tenure{}) && g.led != now {
+		g.led = tenure{}
+		g.machine.Follow()
+		g.dropOwn()
+	}
+	if now == (tenure{}) {
+		h.loseReads(g)
+		return
+	}
+	if g.led == (tenure{}) && g.status.Recovered && g.applied >= g.status.Decided {
+		g.led = now
+		h.leadMachine(g)
+		h.serveReads(g)
+	}
+}
+
+// leadMachine lets the leader's machine propose. If what it proposed before
+// still waits for a slot, it is not asked for more.
+func (h *Host) leadMachine(g *group) {
+	if g.led == (tenure{}) || g.own > 0 {
+		return
+	}
+	for _, cmd := range g.machine.Lead(g.led.ballot, h.now) {
+		g.own++
+		g.proposals = append(g.proposals, &request{group: g, kind: KindPropose, payload: cmd, own: true})
+	}
+	if g.own > 0 {
+		h.touch(g)
+	}
+}
+
+// linkUp reports whether the direct link to peer works.
+func (h *Host) linkUp(peer synod.NodeID) bool {
+	for i := range h.links {
+		if h.links[i].Peer == peer {
+			return h.links[i].Up
+		}
+	}
+	return false
+}
+
+// hint returns who may lead g, 0 if unknown or this node itself.
+func (h *Host) hint(g *group) synod.NodeID {
+	node, _ := h.node.Leader(uint64(g.id))
+	if node == h.cfg.Self {
+		return 0
+	}
+	return node
+}

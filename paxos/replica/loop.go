@@ -1,0 +1,234 @@
+package replica
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prytany/prytany/leader"
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
+)
+
+const (
+	maxPackets = 1024 // packets handled in one turn
+	maxTurns   = 64   // turns in one Poll
+
+	slowSave  = 500 * time.Millisecond // a write this slow makes the disk unwell
+	slowFor   = 2 * time.Second        // and it stays so
+	lateAfter = 3                      // late wakes in a row that make the loop unwell
+	soonest   = 100 * time.Microsecond // the soonest that Poll asks to be called again with nothing to do
+)
+
+// Poll handles everything that has arrived and is due at now, carries out the
+// effects in their only safe order, and returns when it wants to be called
+// again at the latest. Run calls it; so does the simulator, which has no Run.
+// now never goes back. After an error nothing more is done or said, and every
+// later Poll returns it too.
+func (h *Host) Poll(now time.Duration) (next time.Duration, err error) {
+	if h.fatal != nil {
+		return 0, h.fatal
+	}
+	h.now = max(h.now, now)
+	more := h.gather()
+	if h.now >= h.tickAt {
+		if h.fatal = h.tick(); h.fatal != nil {
+			return 0, h.fatal
+		}
+	}
+	for turns := 0; ; turns++ {
+		h.lead()
+		if len(h.touched) == 0 {
+			break
+		}
+		if turns == maxTurns {
+			more = true
+			break
+		}
+		if h.fatal = h.turn(); h.fatal != nil {
+			h.cfg.Log.Error("host stops", "err", h.fatal)
+			return 0, h.fatal
+		}
+	}
+	if h.wanted.Swap(false) {
+		h.publish()
+	}
+	if more {
+		return h.now, nil
+	}
+	return max(min(h.tickAt, h.leadAt), h.now+soonest), nil
+}
+
+// gather takes what others have left for the loop, and reports whether it
+// left some of it for the next turn.
+func (h *Host) gather() (more bool) {
+	h.mu.Lock()
+	packets, taken, calls := h.inbox, h.taken, h.calls
+	h.taken, h.calls, h.well = nil, nil, h.health
+	if len(packets) > maxPackets {
+		packets, more = packets[:maxPackets:maxPackets], true
+		h.inbox = slices.Clone(h.inbox[maxPackets:])
+	} else {
+		h.inbox = nil
+	}
+	h.mu.Unlock()
+
+	h.well.Disk = h.well.Disk && h.now >= h.slowUntil
+	h.well.Loop = h.well.Loop && h.lateWakes < lateAfter
+	for _, in := range packets {
+		h.receive(in.from, in.p)
+	}
+	for _, call := range calls {
+		call()
+	}
+	for _, r := range taken {
+		h.accept(r)
+	}
+	return more
+}
+
+// receive hands one packet to whom it is for. What this node has no use for is
+// dropped.
+func (h *Host) receive(from synod.NodeID, p Packet) {
+	switch m := p.Msg.(type) {
+	case leader.Message:
+		h.node.Receive(from, m, leader.Instant(h.now), &h.advice)
+		h.stirred = true
+		return
+	case Answer:
+		h.onAnswer(from, m)
+		return
+	case Forward:
+		h.onForward(from, p.Group, m)
+		return
+	}
+	m, ok := p.Msg.(paxos.Message)
+	g := h.groups[p.Group]
+	if !ok || g == nil {
+		return
+	}
+	switch m := m.(type) {
+	case paxos.SnapshotChunk:
+		h.onChunk(g, from, m)
+		return
+	case paxos.Prepare:
+		// An acceptor that hears its leader promises to nobody else. The
+		// candidate repeats the question.
+		if !h.node.MayPromise(uint64(g.id), from, leader.Instant(h.now)) {
+			return
+		}
+	}
+	g.core.Receive(from, m, &g.out)
+	h.touch(g)
+}
+
+// touch makes g take part in this turn.
+func (h *Host) touch(g *group) {
+	if !g.touched {
+		g.touched = true
+		h.touched = append(h.touched, g)
+	}
+}
+
+// tick does what is due every TickEvery, for all groups.
+func (h *Host) tick() error {
+	h.tickAt = h.now + h.cfg.TickEvery
+	h.expire()
+	for _, g := range h.order {
+		if err := h.tickGroup(g); err != nil {
+			return fmt.Errorf("replica: group %d: %w", g.id, err)
+		}
+	}
+	h.wanted.Store(true) // so that Status never lags by more than a tick
+	return nil
+}
+
+// turn lets every touched group act once: all they want saved in one write,
+// before any of it is spoken of.
+func (h *Host) turn() error {
+	groups := h.touched
+	h.touched = nil
+	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(a.id, b.id) })
+	for _, g := range groups {
+		g.touched = false
+		h.serve(g)
+		g.core.Flush(&g.out)
+		g.status = g.core.Status()
+		h.sendAll(g, g.out.Early)
+	}
+	if err := h.save(groups); err != nil {
+		return fmt.Errorf("replica: save: %w", err)
+	}
+	for _, g := range groups {
+		h.sendAll(g, g.out.Send)
+	}
+	for _, g := range groups {
+		if err := h.carryOut(g); err != nil {
+			return fmt.Errorf("replica: group %d: %w", g.id, err)
+		}
+	}
+	return nil
+}
+
+// save makes one durable write of all that groups want to be durable.
+func (h *Host) save(groups []*group) error {
+	h.updates = h.updates[:0]
+	for _, g := range groups {
+		if g.out.Save.Dirty {
+			g.trimTo = max(g.trimTo, g.out.Save.Header.Trimmed)
+			h.updates = append(h.updates, g.out.Save)
+		}
+	}
+	if len(h.updates) == 0 {
+		return nil
+	}
+	if h.clock == nil {
+		return h.cfg.Storage.Save(h.updates)
+	}
+	start := h.clock()
+	err := h.cfg.Storage.Save(h.updates)
+	if end := h.clock(); end-start > slowSave {
+		h.slowUntil = end + slowFor
+	}
+	return err
+}
+
+// carryOut does what remains of g's effects once they are durable and sent.
+func (h *Host) carryOut(g *group) error {
+	before := g.applied
+	if err := h.apply(g); err != nil {
+		return err
+	}
+	h.follow(g)
+	for _, r := range g.out.Reads {
+		h.confirmed(g, r)
+	}
+	h.serveReads(g)
+	for _, c := range g.out.Chunk {
+		if err := h.sendChunk(g, c); err != nil {
+			return err
+		}
+	}
+	for _, e := range g.out.Trace {
+		h.cfg.Observe(g.id, e)
+	}
+	g.out.Reset()
+
+	// The group has no effects outstanding now, so it may be given new input.
+	if g.applied > before && g.queued() > 0 {
+		h.touch(g) // applying has made room in the window
+	}
+	if err := h.install(g); err != nil {
+		return err
+	}
+	h.tellFacts(g)
+	return h.snapshot(g)
+}
+
+// sendAll sends what g has to say.
+func (h *Host) sendAll(g *group, es []paxos.Envelope) {
+	for _, e := range es {
+		h.cfg.Transport.Send(e.To, Packet{g.id, e.Msg})
+	}
+}

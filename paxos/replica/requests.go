@@ -1,0 +1,253 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
+)
+
+// A request of a local caller, of a peer, or of the machine that leads. All
+// but the first block is owned by the loop.
+type request struct {
+	gid     paxos.GroupID
+	kind    RequestKind
+	payload []byte
+	change  func(paxos.Membership) (paxos.Membership, error) // kindChange
+	done    func(Result)                                     // of a local caller
+	from    synod.NodeID                                     // else the peer that forwarded it,
+	id      uint64                                           // its ID there
+	hops    uint8                                            // and how often it may be forwarded yet
+	own     bool                                             // or the machine's: nobody waits
+
+	group    *group
+	deadline time.Duration
+	given    bool         // to a slot or to another node: it may happen
+	sentTo   synod.NodeID // forwarded to, as
+	sentID   uint64       // 0 if it is not forwarded
+	finished bool
+}
+
+// kindChange is a request for another configuration. It is never forwarded.
+const kindChange RequestKind = 255
+
+// Submit hands over a request; done is called exactly once, from the loop (or
+// at once, if the request is refused because too many are open or the host is
+// closed), and must not block. payload must not change until then.
+//
+// A node that does not lead forwards the request to the leader, through a
+// neighbour if need be, and waits for a leader if there is none. A request
+// that has no answer RetryAfter after it reached the loop ends: a proposal
+// that was given to a slot or to another node is then unknown, every other
+// request has certainly not happened.
+func (h *Host) Submit(g paxos.GroupID, k RequestKind, payload []byte, done func(Result)) {
+	h.submit(&request{gid: g, kind: k, payload: payload, done: done})
+}
+
+func (h *Host) submit(r *request) {
+	if h.open.Add(1) > int64(h.cfg.MaxPending) {
+		h.open.Add(-1)
+		r.done(Result{Err: paxos.ErrOverloaded})
+		return
+	}
+	h.mu.Lock()
+	closed := h.closed
+	if !closed {
+		h.taken = append(h.taken, r)
+	}
+	h.mu.Unlock()
+	if closed {
+		h.open.Add(-1)
+		r.done(Result{Err: &paxos.NotLeaderError{}})
+		return
+	}
+	h.ring()
+}
+
+// Propose is Submit of KindPropose that waits. See the errors of [Result];
+// when ctx ends first the outcome is unknown.
+func (h *Host) Propose(ctx context.Context, g paxos.GroupID, cmd []byte) (Result, error) {
+	return h.wait(ctx, &request{gid: g, kind: KindPropose, payload: cmd})
+}
+
+// Barrier waits until a linearizable read may be served by the local machine,
+// and returns a slot that it has applied by then.
+func (h *Host) Barrier(ctx context.Context, g paxos.GroupID) (paxos.Slot, error) {
+	res, err := h.wait(ctx, &request{gid: g, kind: KindBarrier})
+	return res.Slot, err
+}
+
+// Ask is Submit of KindAsk that waits.
+func (h *Host) Ask(ctx context.Context, g paxos.GroupID, req []byte) ([]byte, error) {
+	res, err := h.wait(ctx, &request{gid: g, kind: KindAsk, payload: req})
+	return res.Payload, err
+}
+
+// Reconfigure proposes the configuration that change makes of the present one,
+// and waits until it is in force here. Only the leader can: no other node
+// forwards it. Errors as Propose, and those of change, which runs on the loop.
+func (h *Host) Reconfigure(ctx context.Context, g paxos.GroupID, change func(paxos.Membership) (paxos.Membership, error)) error {
+	_, err := h.wait(ctx, &request{gid: g, kind: kindChange, change: change})
+	return err
+}
+
+// wait submits r and waits until it or ctx ends.
+func (h *Host) wait(ctx context.Context, r *request) (Result, error) {
+	ended := make(chan Result, 1)
+	r.done = func(res Result) { ended <- res }
+	h.submit(r)
+	select {
+	case res := <-ended:
+		return res, res.Err
+	case <-ctx.Done():
+		return Result{}, fmt.Errorf("%w: %w", paxos.ErrUnknownOutcome, context.Cause(ctx))
+	}
+}
+
+// accept takes a request onto the loop.
+func (h *Host) accept(r *request) {
+	r.group = h.groups[r.gid]
+	r.deadline = h.now + h.cfg.RetryAfter
+	g := r.group
+	if g == nil {
+		h.finish(r, Result{Err: &paxos.NotLeaderError{}})
+		return
+	}
+	g.open++
+	h.pending = append(h.pending, r)
+	switch r.kind {
+	case KindPropose:
+		g.proposals = append(g.proposals, r)
+	case kindChange:
+		g.changes = append(g.changes, r)
+	default:
+		g.reads = append(g.reads, r)
+	}
+	h.touch(g)
+}
+
+// finish ends r, unless it has ended.
+func (h *Host) finish(r *request, res Result) {
+	if r.finished {
+		return
+	}
+	r.finished, r.payload = true, nil
+	if r.own {
+		return
+	}
+	if r.sentID != 0 {
+		delete(h.forwards, r.sentID)
+	}
+	if r.group != nil {
+		r.group.open--
+	}
+	h.open.Add(-1)
+	if r.done != nil {
+		r.done(res)
+		return
+	}
+	h.cfg.Transport.Send(r.from, Packet{r.gid, answerOf(r.id, res)})
+}
+
+// outcome is what becomes of r if it ends now, unanswered.
+func (h *Host) outcome(r *request) error {
+	proposal := r.kind == KindPropose || r.kind == kindChange
+	switch {
+	case proposal && r.given:
+		return paxos.ErrUnknownOutcome
+	case proposal && r.group.status.Leading:
+		return paxos.ErrOverloaded // no room in the window all the time
+	}
+	return &paxos.NotLeaderError{Leader: h.hint(r.group)}
+}
+
+// expire ends the requests whose time is over. All wait equally long, so the
+// first to have come is the first to go.
+func (h *Host) expire() {
+	n := 0
+	for _, r := range h.pending {
+		if !r.finished && r.deadline > h.now {
+			break
+		}
+		n++
+		h.finish(r, Result{Err: h.outcome(r)})
+	}
+	h.pending = h.pending[n:]
+	if int64(len(h.pending)) > 2*h.open.Load()+1024 {
+		h.pending = slices.DeleteFunc(h.pending, func(r *request) bool { return r.finished })
+	}
+}
+
+// read asks for one confirmation of leadership for all reads that wait.
+func (h *Host) read(g *group) {
+	requests := slices.DeleteFunc(g.reads, func(r *request) bool { return r.finished })
+	if len(requests) == 0 {
+		g.reads = nil
+		return
+	}
+	seq, err := g.core.Read(&g.out)
+	if err != nil {
+		g.reads = requests // the leader's place is lost or not yet certain
+		return
+	}
+	g.reads = nil
+	g.reading = append(g.reading, reading{seq, requests})
+}
+
+// confirmed takes the answer to a confirmation.
+func (h *Host) confirmed(g *group, read paxos.Read) {
+	i := slices.IndexFunc(g.reading, func(r reading) bool { return r.seq == read.Seq })
+	if i < 0 {
+		return
+	}
+	requests := g.reading[i].requests
+	g.reading = slices.Delete(g.reading, i, i+1)
+	for _, r := range requests {
+		switch {
+		case read.Err != nil:
+			h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
+		case r.kind == KindBarrier && r.from != 0:
+			h.finish(r, Result{Slot: read.Index}) // whoever reads waits for its own machine
+		default:
+			g.indexed = append(g.indexed, indexed{read.Index, r})
+		}
+	}
+}
+
+// loseReads ends the reads whose confirmation will not come.
+func (h *Host) loseReads(g *group) {
+	lost := g.reading
+	g.reading = nil
+	for _, read := range lost {
+		for _, r := range read.requests {
+			h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
+		}
+	}
+}
+
+// serveReads ends the reads whose index is applied. Only a machine that leads
+// is asked.
+func (h *Host) serveReads(g *group) {
+	if len(g.indexed) == 0 {
+		return
+	}
+	due := g.indexed
+	g.indexed = nil
+	for _, x := range due {
+		r := x.request
+		switch leads := g.led != (tenure{}); {
+		case r.finished:
+		case r.kind == KindAsk && !leads && !g.status.Leading:
+			h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
+		case x.index > g.applied, r.kind == KindAsk && !leads:
+			g.indexed = append(g.indexed, x)
+		case r.kind == KindAsk:
+			h.finish(r, Result{Payload: g.machine.Ask(r.payload, h.now), Slot: g.applied})
+		default:
+			h.finish(r, Result{Slot: g.applied})
+		}
+	}
+}
