@@ -12,6 +12,7 @@ type voter struct {
 type lease struct {
 	node        synod.NodeID
 	incarnation uint64 // of node; 0 for this node itself
+	ballot      synod.Ballot
 	until       Instant
 }
 
@@ -117,8 +118,9 @@ func (n *Node) onReport(p *peer, r Report, now Instant, out *Output) {
 	}
 	// Only a leader that leads under the very ballot we follow binds us. One
 	// that has been replaced must not: the new leader needs our promise.
-	if r.Leading && r.Own == g.lead && !n.off.takeOver {
-		g.lease = lease{p.id, p.incarnation, now + Instant(n.cfg.Lease)}
+	same := r.Own == g.lead || n.off.replacedRenews && r.Own == g.lease.ballot
+	if r.Leading && same && !n.off.takeOver {
+		g.lease = lease{p.id, p.incarnation, r.Own, now + Instant(n.cfg.Lease)}
 	}
 }
 
@@ -159,7 +161,7 @@ func (n *Node) feel(g *group, now Instant, out *Output) {
 	}
 	switch own := g.lease.node == n.cfg.Self; {
 	case leading && g.facts.Leading && !n.off.takeOver:
-		g.lease = lease{node: n.cfg.Self, until: now + Instant(n.cfg.Lease)}
+		g.lease = lease{node: n.cfg.Self, ballot: g.lead, until: now + Instant(n.cfg.Lease)}
 	case own:
 		g.lease.until = now // who no longer leads needs no support of its own
 	}

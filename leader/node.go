@@ -33,6 +33,7 @@ type mutant struct {
 	claimFromLead  bool // claims are numbered from the own lead only
 	replacedRenews bool // a leader that has been replaced still binds acceptors
 	takeOver       bool // who does not hear the leader claims, whatever neighbours say
+	noJitter       bool // heartbeats are evenly spaced: the worst case for duels
 }
 
 // NewNode returns a machine that knows no groups. It believes itself healthy
@@ -61,40 +62,40 @@ func (n *Node) find(id uint64) (int, bool) {
 }
 
 // SetGroup adds a group or tells new facts about it. It keeps no reference to
-// f.Voters.
+// f.Voters. To have promised to another node since the last call is to be
+// content for a moment: until that node's own heartbeats arrive.
 func (n *Node) SetGroup(group uint64, f Facts, now Instant, out *Output) {
 	if len(f.Voters) > synod.MaxSeats {
 		panic(fmt.Sprintf("leader: group %d has %d voters; want at most %d", group, len(f.Voters), synod.MaxSeats))
 	}
+	for _, p := range n.peers {
+		n.judge(p, now, out)
+	}
 	g := n.group(group)
-	if g == nil {
+	switch {
+	case g == nil:
 		g = newGroup(group, now)
 		i, _ := n.find(group)
 		n.groups = slices.Insert(n.groups, i, g)
-		n.adoptVoters(g, f)
-		g.facts.Config = f.Config
-	} else {
-		if g.facts.Config != f.Config {
-			fresh := newGroup(group, now)
-			fresh.voters, fresh.me, fresh.facts.Voters, fresh.facts.Config = g.voters, g.me, g.facts.Voters, f.Config
-			*g = *fresh
-		} else if g.facts.Promised.Less(f.Promised) && f.Promised.Member != g.me && !n.off.noGrace {
-			g.grace = now + Instant(n.cfg.Heartbeat*3/2)
-		}
-		if !slices.Equal(g.facts.Voters, f.Voters) {
-			n.adoptVoters(g, f)
-		}
+		n.seatVoters(g, f.Voters)
+	case g.facts.Config != f.Config: // ballots of two configurations are not comparable
+		*g = *newGroup(group, now)
+		n.seatVoters(g, f.Voters)
+	case !slices.Equal(g.facts.Voters, f.Voters):
+		n.seatVoters(g, f.Voters)
+	case g.facts.Promised.Less(f.Promised) && f.Promised.Member != g.me && !n.off.noGrace:
+		g.grace = now + Instant(n.cfg.Heartbeat*3/2)
 	}
 	f.Voters = g.facts.Voters
 	g.facts = f
 	n.evaluate(g, now, out)
 }
 
-// adoptVoters takes the voters of f.
-func (n *Node) adoptVoters(g *group, f Facts) {
-	g.facts.Voters = slices.Clone(f.Voters)
-	g.voters, g.me = make([]voter, len(f.Voters)), 0
-	for i, v := range f.Voters {
+// seatVoters gives g its voters.
+func (n *Node) seatVoters(g *group, voters []Voter) {
+	g.facts.Voters = slices.Clone(voters)
+	g.voters, g.me = make([]voter, len(voters)), 0
+	for i, v := range voters {
 		g.voters[i].Voter = v
 		if v.Node == n.cfg.Self {
 			g.me = v.Ordinal
@@ -130,8 +131,11 @@ func (n *Node) Tick(now Instant, h Health, out *Output) (next Instant) {
 	}
 	if beat {
 		n.beatAll(now, out)
-		t := n.cfg.Heartbeat
-		n.beat = now + Instant(n.random.between(t-t/20, t+t/20+1))
+		t, spread := n.cfg.Heartbeat, n.cfg.Heartbeat/20
+		if n.off.noJitter {
+			spread = 0
+		}
+		n.beat = now + Instant(n.random.between(t-spread, t+spread+1))
 	}
 	return n.Next()
 }
