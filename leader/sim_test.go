@@ -102,7 +102,7 @@ func (w *world) begin() {
 
 func (w *world) start(h *host, after Instant) {
 	h.incarnation++
-	h.dead, h.frozen, h.held = false, false, nil
+	h.dead, h.frozen, h.held, h.wake = false, false, nil, -1
 	h.own, h.leading, h.facts = synod.Ballot{}, false, Facts{}
 	h.health = Health{Disk: true, Loop: true}
 	h.m = NewNode(Config{Self: nid(h.id), Incarnation: h.incarnation, Seed: w.random.next()}, w.now+after)
