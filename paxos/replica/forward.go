@@ -15,13 +15,9 @@ func (h *Host) route(g *group) {
 		h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
 	}
 	g.changes = nil
-	way := way{leader: h.hint(g)}
-	way.direct = way.leader != 0 && h.linkUp(way.leader)
-	if !way.direct {
-		way.relay = h.node.Relay(uint64(g.id))
-	}
-	g.proposals = h.routeAll(g.proposals, way)
-	g.reads = h.routeAll(g.reads, way)
+	w := h.wayTo(g)
+	g.proposals = h.routeAll(g.proposals, w)
+	g.reads = h.routeAll(g.reads, w)
 }
 
 // A way is how to reach a group's leader.
@@ -29,6 +25,15 @@ type way struct {
 	leader synod.NodeID // 0 if unknown or this node
 	direct bool         // there is a link to it
 	relay  synod.NodeID // else a neighbour that has one; 0 if none
+}
+
+func (h *Host) wayTo(g *group) way {
+	w := way{leader: h.hint(g)}
+	w.direct = w.leader != 0 && h.linkUp(w.leader)
+	if !w.direct {
+		w.relay = h.node.Relay(uint64(g.id))
+	}
+	return w
 }
 
 // routeAll sends requests on their way and returns those that must wait.
@@ -90,6 +95,9 @@ func (h *Host) onAnswer(from synod.NodeID, m Answer) {
 		if r.kind == KindBarrier && r.from == 0 {
 			r.group.indexed = append(r.group.indexed, indexed{m.Slot, r})
 			h.serveReads(r.group)
+			if m.Slot > r.group.applied && from != h.hint(r.group) {
+				h.catchUp(r.group, from) // the leader, who would tell us, is out of reach
+			}
 			return
 		}
 		h.finish(r, Result{Payload: m.Payload, Slot: m.Slot})
@@ -124,5 +132,31 @@ func (h *Host) abandon(peer synod.NodeID) {
 		if !r.finished && r.sentID != 0 && r.sentTo == peer {
 			h.finish(r, Result{Err: h.outcome(r)})
 		}
+	}
+}
+
+// catchUp asks a node for what is chosen and not applied here.
+func (h *Host) catchUp(g *group, from synod.NodeID) {
+	h.cfg.Transport.Send(from, Packet{g.id, paxos.CatchUp{
+		From:    g.applied + 1,
+		Learner: g.status.Membership.Seat(h.cfg.Self) < 0,
+	}})
+}
+
+// tickCatchUp keeps a node current that the leader's Accepts do not reach: by
+// the neighbour that can reach the leader, if there is one, and in any case
+// while reads wait for what is not applied yet. The group itself asks around
+// only once it has heard that there is more.
+func (h *Host) tickCatchUp(g *group) {
+	if g.status.Leading || g.coming != nil {
+		return
+	}
+	starved := len(g.indexed) > 0 && g.applied == g.ticked
+	g.ticked = g.applied
+	switch w := h.wayTo(g); {
+	case w.relay != 0:
+		h.catchUp(g, w.relay)
+	case w.direct && starved:
+		h.catchUp(g, w.leader)
 	}
 }

@@ -2,7 +2,9 @@ package replica
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/prytany/prytany/internal/invariant"
@@ -42,9 +44,8 @@ type group struct {
 	trimmed  paxos.Slot // they are
 	serving  *image     // snapshot bytes that peers are fetching
 	coming   *transfer  // a snapshot on its way here
+	ticked   paxos.Slot // applied at the last tick
 	arrived  *paxos.Snapshot
-	from     []synod.NodeID // a new learner: members to ask for the first snapshot
-	asked    int            // how often
 }
 
 // A proposal is a value given a slot, and who waits for its commands, in their
@@ -87,7 +88,7 @@ func (h *Host) load(id paxos.GroupID) error {
 	if want := durable.Header.Snapshot; snap.Slot < want {
 		return wrap(fmt.Errorf("snapshot is of slot %d; want at least %d", snap.Slot, want))
 	}
-	g, err := h.add(id, durable)
+	g, err := h.add(id, nil, durable)
 	if err != nil {
 		return err
 	}
@@ -100,13 +101,11 @@ func (h *Host) load(id paxos.GroupID) error {
 		g.machine.Applied(g.applied)
 	}
 	// The process may have ended after a snapshot was saved and before its
-	// header was.
+	// header was. The group installs it unless its log goes as far.
 	if snap.Slot > durable.Header.Snapshot {
 		g.core.Install(snap, &g.out)
 	}
-	if c, ok := any(g.core).(interface{ Recover(*paxos.Effects) }); ok {
-		c.Recover(&g.out)
-	}
+	g.core.Recover(&g.out)
 	g.status = g.core.Status()
 	h.cfg.Log.Info("group loaded", "group", id, "applied", g.applied, "decided", g.status.Decided, "config", g.status.Membership.ID)
 	return nil
@@ -114,15 +113,15 @@ func (h *Host) load(id paxos.GroupID) error {
 
 // learn makes this node a learner of a group it knows nothing of.
 func (h *Host) learn(id paxos.GroupID, from []synod.NodeID) {
-	g, err := h.add(id, paxos.Durable{})
+	_, err := h.add(id, from, paxos.Durable{})
 	invariant.Check(err == nil, "a fresh member of group %d is refused: %v", id, err)
-	g.from = slices.DeleteFunc(from, func(n synod.NodeID) bool { return n == h.cfg.Self })
 	h.cfg.Log.Info("group joined as learner", "group", id)
 }
 
-// add makes the member of group id whose state is durable.
-func (h *Host) add(id paxos.GroupID, durable paxos.Durable) (*group, error) {
-	core, err := paxos.New(paxos.Config{Group: id, Self: h.cfg.Self}, durable)
+// add makes the member of group id whose state is durable. A fresh one catches
+// up from peers.
+func (h *Host) add(id paxos.GroupID, peers []synod.NodeID, durable paxos.Durable) (*group, error) {
+	core, err := paxos.New(paxos.Config{Group: id, Self: h.cfg.Self, Peers: peers}, durable)
 	if err != nil {
 		return nil, fmt.Errorf("replica: load group %d: %w", id, err)
 	}
@@ -146,6 +145,7 @@ func (h *Host) tickGroup(g *group) error {
 	g.core.Tick(&g.out)
 	h.leadMachine(g)
 	h.tickTransfers(g)
+	h.tickCatchUp(g)
 	h.touch(g)
 	return h.trim(g)
 }
@@ -162,9 +162,7 @@ func (h *Host) serve(g *group) {
 	}
 	h.change(g, st)
 	h.propose(g, st.Ballot)
-	if st.Recovered {
-		h.read(g)
-	}
+	h.read(g)
 }
 
 // propose puts all proposals that have arrived into as few slots as possible.
@@ -219,7 +217,8 @@ func (g *group) wait(slot paxos.Slot, p proposal) {
 	g.waiting[slot] = append(g.waiting[slot], p)
 }
 
-// change proposes the configurations that are asked for.
+// change proposes the configurations that are asked for. Those that the group
+// cannot take yet stay.
 func (h *Host) change(g *group, st paxos.Status) {
 	changes := g.changes
 	g.changes = nil
@@ -232,13 +231,14 @@ func (h *Host) change(g *group, st paxos.Status) {
 			h.finish(r, Result{Err: err})
 			continue
 		}
-		value := paxos.EncodeStop(next)
-		slot, err := g.core.Propose(value, &g.out)
-		if err != nil {
+		switch slot, err := g.core.Reconfigure(next, &g.out); {
+		case err == nil:
+			g.wait(slot, proposal{paxos.EncodeStop(next), []*request{r}})
+		case errors.Is(err, paxos.ErrOverloaded):
+			g.changes = append(g.changes, r)
+		default:
 			h.finish(r, Result{Err: err})
-			continue
 		}
-		g.wait(slot, proposal{value, []*request{r}})
 	}
 }
 
@@ -261,12 +261,35 @@ func (h *Host) apply(g *group) error {
 		g.applied = e.Slot
 		g.logBytes += len(e.Value)
 		h.answer(g, e, results)
+		if d.Kind == paxos.KindStop {
+			h.void(g)
+		}
 	}
 	if g.applied > before {
 		g.blocked = false
 		g.machine.Applied(g.applied)
 	}
 	return nil
+}
+
+// void ends all that is proposed above what is applied, a stop-sign: nothing
+// proposed in the configuration that it seals is chosen there.
+func (h *Host) void(g *group) {
+	for _, slot := range slices.Sorted(maps.Keys(g.waiting)) {
+		if slot > g.applied {
+			h.end(g, slot, &paxos.NotLeaderError{Leader: h.hint(g)})
+		}
+	}
+}
+
+// end ends all that is proposed in slot with err.
+func (h *Host) end(g *group, slot paxos.Slot, err error) {
+	for _, p := range g.waiting[slot] {
+		for _, r := range p.requests {
+			h.finish(r, Result{Err: err})
+		}
+	}
+	delete(g.waiting, slot)
 }
 
 // answer ends the requests proposed in e's slot: those whose value was chosen

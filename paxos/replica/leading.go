@@ -36,6 +36,11 @@ func (h *Host) lead() {
 	h.advice.Reset()
 	h.links = h.node.Links()
 	h.leadAt = time.Duration(h.node.Next())
+	for _, g := range h.order {
+		if g.queued() > 0 {
+			h.touch(g) // there may be a way to a leader now
+		}
+	}
 }
 
 // tellFacts tells the leader machine about g, if anything has changed.
@@ -64,9 +69,6 @@ func (h *Host) tellFacts(g *group) {
 		Leading:  f.leading,
 	}, leader.Instant(h.now), &h.advice)
 	h.stirred = true
-	if g.queued() > 0 {
-		h.touch(g) // there may be a leader now
-	}
 }
 
 // facts are what the leader machine was last told about a group.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/prytany/prytany/internal/invariant"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/synod"
 )
@@ -160,6 +161,8 @@ func (h *Host) onChunk(g *group, from synod.NodeID, m paxos.SnapshotChunk) {
 		len(m.Data) == 0 || m.Offset+uint64(len(m.Data)) > m.Size {
 		return
 	}
+	g.core.Receive(from, m, &g.out) // so that it begins no other transfer meanwhile
+	h.touch(g)
 	t.idle = 0
 	t.bytes = append(t.bytes, m.Data...)
 	if uint64(len(t.bytes)) < m.Size {
@@ -177,7 +180,6 @@ func (h *Host) onChunk(g *group, from synod.NodeID, m paxos.SnapshotChunk) {
 		return
 	}
 	g.arrived = &s
-	h.touch(g)
 }
 
 // sameImage reports whether two chunks are of one snapshot.
@@ -210,51 +212,41 @@ func (h *Host) tickTransfers(g *group) {
 		case t.idle%repeatAfter == 0:
 			h.askChunk(g)
 		}
-		return
-	}
-	// A learner that has no configuration yet knows nobody but those it was
-	// told of.
-	if g.status.Membership.ID == 0 && len(g.from) > 0 && g.arrived == nil {
-		to := g.from[g.asked%len(g.from)]
-		g.asked++
-		h.cfg.Transport.Send(to, Packet{g.id, paxos.CatchUp{From: 1, Learner: true}})
 	}
 }
 
 // install makes the snapshot that has arrived the state of g: durable first,
-// then in the machine, then in the group.
+// then in the group, then in the machine.
 func (h *Host) install(g *group) error {
 	s := g.arrived
 	if s == nil {
 		return nil
 	}
 	g.arrived = nil
-	if s.Slot <= g.applied {
-		return nil // caught up by other means
+	if s.Slot <= g.applied || s.Membership.ID < g.status.Membership.ID || s.Membership.Start > s.Slot {
+		return nil // caught up by other means, or it makes no sense
 	}
 	if err := h.cfg.Storage.SaveSnapshot(g.id, *s); err != nil {
 		return fmt.Errorf("save snapshot: %w", err)
 	}
+	ok := g.core.Install(*s, &g.out)
+	invariant.Check(ok, "group %d refuses the snapshot of slot %d after slot %d", g.id, s.Slot, g.applied)
 	if err := g.machine.Restore(s.Data); err != nil {
 		return fmt.Errorf("restore snapshot of slot %d: %w", s.Slot, err)
 	}
-	g.applied, g.snapAt, g.logBytes, g.from = s.Slot, s.Slot, 0, nil
-	g.core.Install(*s, &g.out)
+	g.applied, g.snapAt, g.logBytes = s.Slot, s.Slot, 0
 	g.machine.Applied(g.applied)
 	h.touch(g)
 	h.cfg.Log.Info("snapshot installed", "group", g.id, "slot", s.Slot, "bytes", len(s.Data))
 
 	// What was proposed in the slots it covers may be among what it holds.
 	for _, slot := range slices.Sorted(maps.Keys(g.waiting)) {
-		if slot > s.Slot {
-			break
+		if slot <= s.Slot {
+			h.end(g, slot, paxos.ErrUnknownOutcome)
 		}
-		for _, p := range g.waiting[slot] {
-			for _, r := range p.requests {
-				h.finish(r, Result{Err: paxos.ErrUnknownOutcome})
-			}
-		}
-		delete(g.waiting, slot)
+	}
+	if s.Membership.ID > g.status.Membership.ID {
+		h.void(g)
 	}
 	h.serveReads(g)
 	return nil

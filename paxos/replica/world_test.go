@@ -1,0 +1,388 @@
+package replica
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prytany/prytany/leader"
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
+)
+
+// memory is a Storage that survives its host.
+type memory struct {
+	groups map[paxos.GroupID]*memoryGroup
+	fail   error // of the next Save
+	saves  int
+}
+
+type memoryGroup struct {
+	header paxos.Header
+	votes  map[paxos.Slot]paxos.SlotVote
+	snap   paxos.Snapshot
+}
+
+func (m *memory) group(g paxos.GroupID) *memoryGroup {
+	if m.groups == nil {
+		m.groups = map[paxos.GroupID]*memoryGroup{}
+	}
+	if m.groups[g] == nil {
+		m.groups[g] = &memoryGroup{votes: map[paxos.Slot]paxos.SlotVote{}}
+	}
+	return m.groups[g]
+}
+
+func (m *memory) Groups() (ids []paxos.GroupID, err error) {
+	for id := range m.groups {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+func (m *memory) Load(g paxos.GroupID) (paxos.Durable, error) {
+	if m.groups[g] == nil {
+		return paxos.Durable{}, nil
+	}
+	d := paxos.Durable{Header: m.groups[g].header}
+	for _, v := range m.groups[g].votes {
+		d.Votes = append(d.Votes, v)
+	}
+	slices.SortFunc(d.Votes, func(a, b paxos.SlotVote) int { return cmp.Compare(a.Slot, b.Slot) })
+	return d, nil
+}
+
+func (m *memory) Save(updates []paxos.Update) error {
+	if m.fail != nil {
+		return m.fail
+	}
+	m.saves++
+	for _, u := range updates {
+		g := m.group(u.Group)
+		g.header = u.Header
+		g.header.Membership.Voters = slices.Clone(u.Header.Membership.Voters)
+		for _, v := range u.Votes {
+			g.votes[v.Slot] = v
+		}
+	}
+	return nil
+}
+
+func (m *memory) SaveSnapshot(g paxos.GroupID, s paxos.Snapshot) error {
+	s.Data = bytes.Clone(s.Data)
+	m.group(g).snap = s
+	return nil
+}
+
+func (m *memory) LoadSnapshot(g paxos.GroupID) (paxos.Snapshot, bool, error) {
+	if m.groups[g] == nil || m.groups[g].snap.Slot == 0 {
+		return paxos.Snapshot{}, false, nil
+	}
+	return m.groups[g].snap, true, nil
+}
+
+func (m *memory) Trim(g paxos.GroupID, below paxos.Slot) error {
+	if m.group(g).header.Trimmed < below {
+		return fmt.Errorf("trim below %d before the header says so", below)
+	}
+	for s := range m.group(g).votes {
+		if s < below {
+			delete(m.group(g).votes, s)
+		}
+	}
+	return nil
+}
+
+// journal is a Machine that remembers its commands.
+type journal struct {
+	commands []string
+	applied  paxos.Slot
+	led      int // calls of Lead since leadership began
+	wish     []string
+}
+
+func (j *journal) Apply(_ paxos.Slot, cmd []byte, _ time.Duration) []byte {
+	j.commands = append(j.commands, string(cmd))
+	return fmt.Appendf(nil, "did %s", cmd)
+}
+func (j *journal) Applied(slot paxos.Slot)   { j.applied = slot }
+func (j *journal) Snapshot() ([]byte, error) { return []byte(strings.Join(j.commands, "\n")), nil }
+func (j *journal) Restore(data []byte) error {
+	j.commands = nil
+	if len(data) > 0 {
+		j.commands = strings.Split(string(data), "\n")
+	}
+	return nil
+}
+func (j *journal) Lead(synod.Ballot, time.Duration) (cmds [][]byte) {
+	j.led++
+	for _, w := range j.wish {
+		cmds = append(cmds, []byte(w))
+	}
+	j.wish = nil
+	return cmds
+}
+func (j *journal) Follow() { j.led = 0 }
+func (j *journal) Ask(req []byte, _ time.Duration) []byte {
+	if j.led == 0 {
+		return []byte("asked a follower")
+	}
+	return fmt.Appendf(nil, "heard %s", req)
+}
+
+// world is a cluster in one goroutine and virtual time.
+type world struct {
+	t     *testing.T
+	now   time.Duration
+	rand  *rand.Rand
+	drop  float64 // share of packets that are lost
+	edit  func(*Config)
+	nodes []*actor // nodes[i] has ID i+1
+	wires []wire
+	seq   int
+	cut   map[[2]synod.NodeID]bool
+	open  int // requests without an answer
+}
+
+type actor struct {
+	id      synod.NodeID
+	disk    *memory
+	host    *Host // nil: stopped
+	machine *journal
+	lives   uint64
+	next    time.Duration
+}
+
+type wire struct {
+	at       time.Duration
+	seq      int
+	from, to synod.NodeID
+	p        Packet
+}
+
+type port struct {
+	w    *world
+	from synod.NodeID
+}
+
+func (p port) Send(to synod.NodeID, pk Packet) { p.w.send(p.from, to, pk) }
+
+func (w *world) send(from, to synod.NodeID, p Packet) {
+	if w.rand.Float64() < w.drop || w.cut[[2]synod.NodeID{min(from, to), max(from, to)}] {
+		return
+	}
+	w.seq++
+	delay := 500*time.Microsecond + time.Duration(w.rand.IntN(1000))*time.Microsecond
+	w.wires = append(w.wires, wire{w.now + delay, w.seq, from, to, p})
+}
+
+// newWorld returns n nodes whose main group has the first voters of them.
+func newWorld(t *testing.T, n, voters int, edit func(*Config)) *world {
+	w := &world{t: t, rand: rand.New(rand.NewPCG(1, 2)), edit: edit, cut: map[[2]synod.NodeID]bool{}}
+	for i := range n {
+		w.nodes = append(w.nodes, &actor{id: synod.NodeID(i + 1), disk: &memory{}})
+		w.start(i)
+		if i < voters {
+			if err := w.nodes[i].host.Bootstrap(paxos.Main, first(voters)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return w
+}
+
+// first returns the first configuration of nodes 1 to n.
+func first(n int) paxos.Membership {
+	m := paxos.Membership{ID: 1, Leader: 1, Next: synod.Ordinal(n + 1)}
+	for i := range n {
+		m.Voters = append(m.Voters, paxos.Member{Node: synod.NodeID(i + 1), Ordinal: synod.Ordinal(i + 1)})
+	}
+	return m
+}
+
+func (w *world) start(i int) {
+	a := w.nodes[i]
+	a.lives++
+	cfg := Config{
+		Self:      a.id,
+		Leader:    leader.Config{Self: a.id, Incarnation: a.lives, Seed: uint64(a.id)},
+		Storage:   a.disk,
+		Transport: port{w, a.id},
+		NewMachine: func(paxos.GroupID) Machine {
+			a.machine = &journal{}
+			return a.machine
+		},
+	}
+	if w.edit != nil {
+		w.edit(&cfg)
+	}
+	host, err := NewHost(cfg, w.now)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a.host, a.next = host, w.now
+}
+
+// stop ends node i as a crash would; its callers are told, and its peers.
+func (w *world) stop(i int) {
+	a := w.nodes[i]
+	a.host.Close()
+	a.host = nil
+	for _, b := range w.nodes {
+		if b.host != nil {
+			b.host.Disconnected(a.id)
+		}
+	}
+}
+
+// step goes to the next moment at which something happens.
+func (w *world) step() {
+	at := w.now + time.Second
+	for _, x := range w.wires {
+		at = min(at, x.at)
+	}
+	for _, a := range w.nodes {
+		if a.host != nil {
+			at = min(at, a.next)
+		}
+	}
+	w.now = max(w.now, at)
+	slices.SortFunc(w.wires, func(a, b wire) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.seq, b.seq)) })
+	for len(w.wires) > 0 && w.wires[0].at <= w.now {
+		x := w.wires[0]
+		w.wires = w.wires[1:]
+		if a := w.nodes[x.to-1]; a.host != nil {
+			a.host.Deliver(x.from, x.p)
+			a.next = w.now
+		}
+	}
+	for _, a := range w.nodes {
+		if a.host == nil || a.next > w.now {
+			continue
+		}
+		next, err := a.host.Poll(w.now)
+		if err != nil {
+			w.t.Fatalf("node %d: %v", a.id, err)
+		}
+		a.next = next
+	}
+}
+
+// run lets d pass.
+func (w *world) run(d time.Duration) {
+	for end := w.now + d; w.now < end; {
+		w.step()
+	}
+}
+
+// until lets time pass until ok, or fails after a minute of it.
+func (w *world) until(what string, ok func() bool) {
+	w.t.Helper()
+	for end := w.now + time.Minute; !ok(); {
+		if w.now > end {
+			for _, a := range w.nodes {
+				if a.host != nil {
+					groups, links := a.host.Status()
+					w.t.Logf("node %d: %+v %+v", a.id, groups, links)
+				}
+			}
+			w.t.Fatalf("not within a minute: %s", what)
+		}
+		w.step()
+	}
+}
+
+// leader returns the index of a node whose machine leads, -1 if none does.
+func (w *world) leader() int {
+	return slices.IndexFunc(w.nodes, func(a *actor) bool { return a.host != nil && a.machine != nil && a.machine.led > 0 })
+}
+
+// settle waits for a leader that all running nodes know.
+func (w *world) settle() int {
+	w.t.Helper()
+	w.until("a leader that all know", func() bool {
+		l := w.leader()
+		for _, a := range w.nodes {
+			if a.host == nil || a.host.groups[paxos.Main] == nil {
+				continue
+			}
+			if n, content := a.host.node.Leader(uint64(paxos.Main)); l < 0 || n != w.nodes[l].id || !content {
+				return false
+			}
+		}
+		return true
+	})
+	return w.leader()
+}
+
+// submit hands a request to node i; the result is there once its pointer is
+// not nil.
+func (w *world) submit(i int, k RequestKind, payload string) **Result {
+	w.open++
+	res := new(*Result)
+	w.nodes[i].host.Submit(paxos.Main, k, []byte(payload), func(r Result) {
+		if *res != nil {
+			w.t.Errorf("%q ended twice: %+v, %+v", payload, **res, r)
+		}
+		w.open--
+		*res = &r
+	})
+	w.nodes[i].next = w.now
+	return res
+}
+
+// do waits for a request that must succeed, repeating it while it has
+// certainly not happened.
+func (w *world) do(i int, k RequestKind, payload string) Result {
+	w.t.Helper()
+	for range 100 {
+		res := w.submit(i, k, payload)
+		w.until("an answer to "+payload, func() bool { return *res != nil })
+		var refused *paxos.NotLeaderError
+		if r := **res; errors.As(r.Err, &refused) {
+			w.run(10 * time.Millisecond)
+			continue
+		}
+		if (*res).Err != nil {
+			w.t.Fatalf("%q on node %d: %v", payload, i+1, (*res).Err)
+		}
+		return **res
+	}
+	w.t.Fatalf("%q on node %d is refused for ever", payload, i+1)
+	return Result{}
+}
+
+// agree waits until all running members have applied the same commands, and
+// returns them.
+func (w *world) agree() []string {
+	w.t.Helper()
+	var first *journal
+	w.until("all have applied the same", func() bool {
+		first = nil
+		for _, a := range w.nodes {
+			if a.host == nil || a.machine == nil {
+				continue
+			}
+			if first == nil {
+				first = a.machine
+			}
+			if a.machine.applied != first.applied {
+				return false
+			}
+		}
+		return true
+	})
+	for _, a := range w.nodes {
+		if a.host != nil && a.machine != nil && !slices.Equal(a.machine.commands, first.commands) {
+			w.t.Fatalf("node %d has applied %d commands, another %d, or others", a.id, len(a.machine.commands), len(first.commands))
+		}
+	}
+	return first.commands
+}
