@@ -27,12 +27,15 @@ type Prepare struct {
 	First  Slot
 }
 
-// Promise is phase 1b. The sender has promised Ballot, everything up to and
-// including Decided is chosen and must be fetched as such by CatchUp, and
-// Votes is every vote it has cast above Decided, in slot order.
+// Promise is phase 1b. The sender has promised Ballot; everything up to and
+// including Decided is chosen, and the proposer must learn it as such before it
+// proposes anything above. Votes is every vote the sender has cast above
+// Decided, in slot order, also above a stop-sign; before them come the chosen
+// values from Prepare.First on, marked Chosen, as far as one message may carry
+// them. CatchUp fetches the rest.
 //
-// The sender's window bounds Votes (engine: at most MaxWindow slots and
-// MaxWindowBytes bytes); a vote above the slot of a stop-sign is listed too.
+// Nobody votes further above its watermark than four times MaxWindow, which
+// bounds Votes.
 type Promise struct {
 	Config  ConfigID
 	Ballot  synod.Ballot
@@ -45,7 +48,8 @@ type Promise struct {
 // Base is the last slot the proposer knew to be chosen when its ballot began;
 // everything above it is proposed anew under Ballot. Decided is the
 // proposer's watermark: every slot up to it is chosen. An Accept without
-// Values only carries the watermark, or asks for an answer (a probe).
+// Values only carries the watermark; First is then the next slot that will be
+// proposed, or 0 to ask for an answer in any case (a probe).
 type Accept struct {
 	Config  ConfigID
 	Ballot  synod.Ballot
@@ -55,9 +59,12 @@ type Accept struct {
 	Decided Slot
 }
 
-// Accepted is phase 2b: the sender has voted under Ballot in (or knows the
-// chosen value of) every slot up to and including UpTo. It is sent in answer
-// to every Accept that carried Values or left a hole below First.
+// Accepted is phase 2b: the sender has voted under Ballot in every slot up to
+// and including UpTo, save those up to Base or Decided of an Accept of that
+// ballot, for which the proposer needs no votes. To know the chosen value of a
+// slot is not to have voted: the proposer may be an old one that proposes
+// another. It is sent in answer to every Accept that carried Values, left a
+// hole below First, or was a probe.
 type Accepted struct {
 	Config ConfigID
 	Ballot synod.Ballot
@@ -66,8 +73,9 @@ type Accepted struct {
 
 // Nack refuses a Prepare, Accept or Confirm of Ballot because Promised is
 // higher. The receiver drops the sender from the quorum of that ballot; it
-// does not adopt Promised, raise its own ballot or tell others (engine.md
-// 2.3: reacting to a Nack is what makes a chained topology livelock).
+// does not adopt Promised, raise its own ballot or tell others: two proposers
+// that a third node can reach, but not each other, would depose one another
+// for ever.
 type Nack struct {
 	Config   ConfigID
 	Ballot   synod.Ballot
@@ -110,7 +118,9 @@ type Learned struct {
 
 // Sealed tells a member that works in an old configuration that a stop-sign
 // was chosen at slot At and configuration Config began after it. The receiver
-// catches up.
+// catches up. A driver that hears of a peer's newer configuration in another
+// way may hand the group a Sealed without At in that peer's name: a member that
+// was removed while it was cut off has no other way of learning it.
 type Sealed struct {
 	Config ConfigID
 	At     Slot

@@ -14,16 +14,31 @@ func (g *Group) Compact(s, keep Slot, out *Effects) {
 
 // Install replaces everything up to s.Slot by the snapshot s, which is durable
 // already. The caller restores the machine before it applies anything else.
-// It returns false, and nothing has happened, if this member knows everything
-// up to s.Slot already or s makes no sense here: then the machine must not be
+//
+// It returns false, and nothing has happened, if everything up to s.Slot is
+// applied already or s makes no sense here: then the machine must not be
 // restored.
+//
+// A crash between saving a snapshot and the Header that names it leaves a
+// snapshot above Header.Snapshot. It is installed after New, before Recover.
 func (g *Group) Install(s Snapshot, out *Effects) bool {
-	if s.Slot <= g.decided || s.Membership.ID < g.m.ID || s.Membership.Start > s.Slot {
+	switch {
+	case s.Slot <= g.applied || s.Membership.Start > s.Slot:
+		return false
+	case s.Slot <= g.decided: // all of it is in the log as well
+		g.applied, g.snapshot = s.Slot, s.Slot
+		g.save(out)
+		return true
+	case s.Membership.ID < g.m.ID || s.Membership.ID != 0 && s.Membership.Check() != nil:
 		return false
 	}
-	if s.Membership.ID != 0 && s.Membership.Check() != nil {
-		return false
-	}
+	g.replace(s, out)
+	g.tryLead(out)
+	return true
+}
+
+// replace makes s, which is ahead of the log, the beginning of the log.
+func (g *Group) replace(s Snapshot, out *Effects) {
 	if g.lead != nil {
 		g.StepDown(out) // overtaken: see learn
 	}
@@ -35,10 +50,8 @@ func (g *Group) Install(s Snapshot, out *Effects) bool {
 	// Whatever was voted up to s.Slot goes, chosen or not: a left-over entry
 	// below the snapshot must never be mistaken for part of the log.
 	g.log.dropBelow(s.Slot + 1)
-	g.decided, g.applied, g.seen, g.snapshot = s.Slot, s.Slot, s.Slot, s.Slot
+	g.decided, g.applied, g.snapshot = s.Slot, s.Slot, s.Slot
 	g.catch.asked = false
 	g.save(out)
 	g.trace(out, Event{Kind: EvInstalled, Slot: s.Slot})
-	g.tryLead(out)
-	return true
 }
