@@ -1,0 +1,12 @@
+package client
+
+import "time"
+
+// start is when the process began to count; only differences matter.
+var start = time.Now()
+
+func sinceStart() time.Duration { return time.Since(start) }
+
+// margin is what the client gives away of a TTL for clocks that run at
+// different rates: 2 %, at least 100 ms.
+func margin(ttl time.Duration) time.Duration { return max(ttl/50, 100*time.Millisecond) }

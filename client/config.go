@@ -1,0 +1,172 @@
+package client
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/prytany/prytany/internal/api"
+)
+
+// An Entry is one config entry.
+type Entry struct {
+	Key         string
+	Value       []byte
+	ContentType string
+	Revision    uint64 // of its last change, for IfRevision
+	Created     uint64 // revision
+	Version     uint64 // number of changes since Created, from 1
+	Session     string // it goes with this session, if any
+}
+
+// A Condition admits or qualifies a change; see [IfRevision], [IfAbsent],
+// [IfPresent], [WhileHeld], [Ephemeral] and [ContentType].
+type Condition struct{ name, value string }
+
+// IfRevision admits the change only if the entry's revision is n.
+func IfRevision(n uint64) Condition { return Condition{"If-Match", api.FormatETag(n)} }
+
+// IfPresent admits the change only if there is an entry.
+func IfPresent() Condition { return Condition{"If-Match", "*"} }
+
+// IfAbsent admits the change only if there is no entry.
+func IfAbsent() Condition { return Condition{"If-None-Match", "*"} }
+
+// WhileHeld admits the change only while h is the lock's present grant. The
+// state machine checks it together with the change: there is no moment between.
+func WhileHeld(h *Held) Condition {
+	return Condition{api.HeaderGuard, api.FormatGuard(h.name, h.fence)}
+}
+
+// Ephemeral removes the entry when s ends.
+func Ephemeral(s *Session) Condition { return Condition{api.HeaderSession, s.id} }
+
+// ContentType is kept with the value and given back with it.
+func ContentType(t string) Condition { return Condition{"Content-Type", t} }
+
+func headerOf(conds []Condition) http.Header {
+	h := http.Header{}
+	for _, c := range conds {
+		h.Set(c.name, c.value)
+	}
+	return h
+}
+
+// Get returns the entry of key, linearizably: every change that was
+// acknowledged before the call is seen. Errors: [ErrNotFound],
+// [ErrUnavailable].
+func (c *Client) Get(ctx context.Context, key string) (Entry, error) {
+	return c.get(ctx, key, request{})
+}
+
+// GetNewer waits until the entry of key has another revision than after, which
+// may be 0 to wait for the entry to exist, or until wait is over; then it
+// returns the entry as it is. Errors as [Client.Get].
+func (c *Client) GetNewer(ctx context.Context, key string, after uint64, wait time.Duration) (Entry, error) {
+	r := request{wait: wait, query: url.Values{"wait": {wait.String()}}, header: http.Header{}}
+	if after != 0 {
+		r.header.Set("If-None-Match", api.FormatETag(after))
+	}
+	return c.get(ctx, key, r)
+}
+
+func (c *Client) get(ctx context.Context, key string, r request) (Entry, error) {
+	r.method, r.path = http.MethodGet, "config/"+escape(key)
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	r.header.Set("Accept", api.TypeJSON)
+	rep, err := c.do(ctx, r)
+	if err != nil {
+		return Entry{}, err
+	}
+	if rep.status == http.StatusNotModified {
+		return c.Get(ctx, key)
+	}
+	var e api.Entry
+	if err := json.Unmarshal(rep.body, &e); err != nil {
+		return Entry{}, fmt.Errorf("prytany: the entry %q makes no sense: %w", key, err)
+	}
+	return entry(e)
+}
+
+func entry(e api.Entry) (Entry, error) {
+	out := Entry{
+		Key: e.Key, ContentType: e.ContentType, Revision: e.Revision, Created: e.CreatedRevision,
+		Version: e.Version, Session: e.Session,
+	}
+	switch {
+	case e.Value != nil:
+		out.Value = []byte(*e.Value)
+	case e.ValueBase64 != nil:
+		b, err := base64.StdEncoding.DecodeString(*e.ValueBase64)
+		if err != nil {
+			return Entry{}, fmt.Errorf("prytany: the value of %q makes no sense: %w", e.Key, err)
+		}
+		out.Value = b
+	}
+	return out, nil
+}
+
+// Put sets the value of key and returns the entry's new revision. Errors:
+// [ErrConflict] and [ErrStaleFence] if a condition failed,
+// [ErrSessionExpired], [ErrUnavailable], [ErrUnknownOutcome].
+func (c *Client) Put(ctx context.Context, key string, value []byte, conds ...Condition) (revision uint64, err error) {
+	h := headerOf(conds)
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", api.TypeBytes)
+	}
+	rep, err := c.do(ctx, request{method: http.MethodPut, path: "config/" + escape(key), header: h, body: value, change: true})
+	if err != nil {
+		return 0, err
+	}
+	return revisionOf(rep)
+}
+
+// Delete removes the entry of key; that there is none is no error unless a
+// condition says so. Errors as [Client.Put].
+func (c *Client) Delete(ctx context.Context, key string, conds ...Condition) error {
+	_, err := c.do(ctx, request{method: http.MethodDelete, path: "config/" + escape(key), header: headerOf(conds), change: true})
+	return err
+}
+
+func revisionOf(rep reply) (uint64, error) {
+	n, err := strconv.ParseUint(rep.header.Get(api.HeaderRevision), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("prytany: the server's answer has no revision: %w", err)
+	}
+	return n, nil
+}
+
+// List returns the entries whose keys begin with prefix, in key order, page by
+// page until all are read.
+func (c *Client) List(ctx context.Context, prefix string) ([]Entry, error) {
+	var all []Entry
+	q := url.Values{"prefix": {prefix}}
+	for {
+		rep, err := c.do(ctx, request{method: http.MethodGet, path: "config", query: q})
+		if err != nil {
+			return nil, err
+		}
+		var page api.Entries
+		if err := json.Unmarshal(rep.body, &page); err != nil {
+			return nil, fmt.Errorf("prytany: the list of %q makes no sense: %w", prefix, err)
+		}
+		for _, e := range page.Entries {
+			out, err := entry(e)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, out)
+		}
+		if page.Next == "" {
+			return all, nil
+		}
+		q = url.Values{"prefix": {prefix}, "cursor": {page.Next}}
+	}
+}
