@@ -71,6 +71,20 @@ func (h *Host) tellFacts(g *group) {
 	h.stirred = true
 }
 
+// tellSealed tells a peer that reports an old configuration of a group that it
+// has ended. A node that was removed and missed it hears it from nobody else:
+// it is no longer spoken to as a voter.
+func (h *Host) tellSealed(peer synod.NodeID, reports []leader.Report) {
+	for _, r := range reports {
+		g := h.groups[paxos.GroupID(r.Group)]
+		if g == nil || r.Config >= uint32(g.status.Membership.ID) {
+			continue
+		}
+		m := g.status.Membership
+		h.cfg.Transport.Send(peer, Packet{g.id, paxos.Sealed{Config: m.ID, At: m.Start}})
+	}
+}
+
 // facts are what the leader machine was last told about a group.
 type facts struct {
 	config   paxos.ConfigID

@@ -95,6 +95,9 @@ func (h *Host) receive(from synod.NodeID, p Packet) {
 	case leader.Message:
 		h.node.Receive(from, m, leader.Instant(h.now), &h.advice)
 		h.stirred = true
+		if m, ok := m.(leader.Heartbeat); ok && !m.Reply {
+			h.tellSealed(from, m.Groups)
+		}
 		return
 	case Answer:
 		h.onAnswer(from, m)

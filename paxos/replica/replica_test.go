@@ -270,20 +270,55 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestOutcomesAreTrue submits requests of all kinds under loss, crashes and
-// cuts: every one must end exactly once, what is done must be in the log, and
-// what is refused must not.
+// A tally counts outcomes.
+type tally map[string]int
+
+// swapVoter asks whoever leads to add the node that is no voter, or to remove
+// one other than itself.
+func (w *world) swapVoter(total *tally) {
+	l := w.leader()
+	if l < 0 {
+		return
+	}
+	self := w.nodes[l].id
+	w.open++
+	w.nodes[l].host.submit(&request{gid: paxos.Main, kind: kindChange, change: func(m paxos.Membership) (paxos.Membership, error) {
+		for _, a := range w.nodes {
+			if m.Seat(a.id) < 0 {
+				return m.With(paxos.Member{Node: a.id}, m.Ordinal(self)), nil
+			}
+		}
+		gone := synod.NodeID(1 + w.rand.IntN(4))
+		if gone == self {
+			gone = self%4 + 1
+		}
+		return m.Without(gone, m.Ordinal(self)), nil
+	}, done: func(r Result) {
+		w.open--
+		if r.Err == nil {
+			(*total)["reconfigured"]++
+		}
+	}})
+}
+
+// TestOutcomesAreTrue submits requests of all kinds under loss, crashes, cuts
+// and changes of the configuration: every one must end exactly once, what is
+// done must be in the log, and what is refused must not.
 func TestOutcomesAreTrue(t *testing.T) {
-	total := map[string]int{}
-	for seed := range uint64(12) {
-		w := newWorld(t, 3, 3, func(c *Config) { c.SnapshotSlots, c.TailSlots, c.RetryAfter = 50, 10, time.Second })
+	total := tally{}
+	for seed := range uint64(20) {
+		w := newWorld(t, 4, 3, func(c *Config) { c.SnapshotSlots, c.TailSlots, c.RetryAfter = 50, 10, time.Second })
 		w.rand = rand.New(rand.NewPCG(seed, 7))
 		w.settle()
+		w.nodes[3].host.Learn(paxos.Main, []synod.NodeID{1, 2})
+		w.until("the learner knows its group", func() bool { return w.nodes[3].machine != nil && w.nodes[3].machine.applied > 0 })
 		w.drop = 0.15
 		results := map[string]**Result{}
 		for i := range 600 {
-			n := w.rand.IntN(3)
+			n := w.rand.IntN(4)
 			switch {
+			case i%61 == 30:
+				w.swapVoter(&total)
 			case i%97 == 50 && w.nodes[n].host != nil:
 				w.stop(n)
 			case i%97 == 80:
@@ -292,6 +327,12 @@ func TestOutcomesAreTrue(t *testing.T) {
 						w.start(j)
 					}
 				}
+			}
+			switch a, b := synod.NodeID(1+w.rand.IntN(4)), synod.NodeID(1+w.rand.IntN(4)); {
+			case i%53 == 20 && a < b:
+				w.cut[[2]synod.NodeID{a, b}] = true
+			case i%53 == 45:
+				clear(w.cut)
 			}
 			if w.nodes[n].host == nil {
 				continue
@@ -305,6 +346,7 @@ func TestOutcomesAreTrue(t *testing.T) {
 			w.run(time.Duration(w.rand.IntN(20)) * time.Millisecond)
 		}
 		w.drop = 0
+		clear(w.cut)
 		for j, a := range w.nodes {
 			if a.host == nil {
 				w.start(j)
@@ -342,7 +384,7 @@ func TestOutcomesAreTrue(t *testing.T) {
 		}
 	}
 	t.Logf("%v", total)
-	if total["done"] < 100 || total["unknown"] == 0 {
+	if total["done"] < 100 || total["unknown"] == 0 || total["reconfigured"] < 10 {
 		t.Errorf("outcomes %v: the test does not test much", total)
 	}
 }

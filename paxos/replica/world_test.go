@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -172,7 +173,34 @@ type port struct {
 	from synod.NodeID
 }
 
-func (p port) Send(to synod.NodeID, pk Packet) { p.w.send(p.from, to, pk) }
+func (p port) Send(to synod.NodeID, pk Packet) {
+	p.w.checkDurable(p.from, pk)
+	p.w.send(p.from, to, pk)
+}
+
+// checkDurable fails if a node speaks of a turn that its disk does not hold.
+// Accepts may be early.
+func (w *world) checkDurable(from synod.NodeID, p Packet) {
+	switch p.Msg.(type) {
+	case paxos.Prepare, paxos.Promise, paxos.Accepted:
+	default:
+		return
+	}
+	a := w.nodes[from-1]
+	save := &a.host.groups[p.Group].out.Save
+	if !save.Dirty {
+		return
+	}
+	disk := a.disk.group(p.Group)
+	if !reflect.DeepEqual(disk.header, save.Header) {
+		w.t.Errorf("node %d sends %T with %+v; durable is %+v", from, p.Msg, save.Header, disk.header)
+	}
+	for _, v := range save.Votes {
+		if latest := disk.votes[v.Slot]; latest.Slot == 0 || latest.Vote.Ballot.Less(v.Vote.Ballot) {
+			w.t.Errorf("node %d sends %T with %+v; durable is %+v", from, p.Msg, v, latest)
+		}
+	}
+}
 
 func (w *world) send(from, to synod.NodeID, p Packet) {
 	if w.rand.Float64() < w.drop || w.cut[[2]synod.NodeID{min(from, to), max(from, to)}] {
