@@ -36,6 +36,7 @@ const (
 	CodeEncoding         Code = "unsupported-encoding" // Content-Encoding
 	CodeTimeout          Code = "request-timeout"      // the body came too slowly
 	CodeStopping         Code = "stopping"             // the node is going down; ask another
+	CodeNotReady         Code = "not-ready"            // of /readyz
 )
 
 // Applied says whether a change that failed has taken effect.

@@ -1,0 +1,255 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/prytany/prytany/internal/api"
+	"github.com/prytany/prytany/locks"
+)
+
+// Config configures a Server. Locks is required. Functions may be called from
+// many goroutines at once.
+type Config struct {
+	// Locks returns the service of a group, if this node has one.
+	Locks func(group string) (locks.Locks, bool)
+	// Status, Members and Ready answer the paths of these names. nil answers
+	// with zero values; a node without checks is ready.
+	Status  func() api.Status
+	Members func() []api.Member
+	Ready   func() []api.Check
+	// LeaderURL returns where the leader of group is, "" if unknown.
+	LeaderURL func(group string) string
+	// IsLeader reports whether this node leads group. nil means always.
+	IsLeader func(group string) bool
+	// Metrics answers /metrics. nil means there is no such path.
+	Metrics http.Handler
+	// Limits bounds what clients may send. Zero fields have their defaults.
+	Limits locks.Limits
+	// Log receives panics and internal errors. nil means silence.
+	Log *slog.Logger
+	// Observe is told of each answered request; route is a path template, or
+	// "none". nil is fine.
+	Observe func(route string, status int, took time.Duration)
+
+	// MaxInFlight bounds the requests being answered, long polls included.
+	// Keepalives have a bound of the same size of their own. 0 means 20,000.
+	MaxInFlight int
+	// Timeout bounds a call of the service, beside the wait that was asked
+	// for. 0 means 10 s.
+	Timeout time.Duration
+	// IOTimeout bounds how long a client may take to send a body, and how long
+	// to take an answer. 0 means 30 s.
+	IOTimeout time.Duration
+
+	// CheckHost refuses requests whose Host is neither an IP address, nor
+	// localhost, nor one of Hosts. A listener on loopback needs it: by DNS
+	// rebinding any web page could otherwise talk to it under a name of its own.
+	CheckHost bool
+	// Hosts lists more names, without ports.
+	Hosts []string
+}
+
+// A Server is the API as an [http.Handler].
+type Server struct {
+	cfg    Config
+	lim    locks.Limits
+	router *mux.Router
+	routes map[string]*route
+	cross  *http.CrossOriginProtection
+
+	inFlight   atomic.Int64
+	keepalives atomic.Int64
+}
+
+// New returns a Server.
+func New(cfg Config) *Server {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(string, int, time.Duration) {}
+	}
+	if cfg.LeaderURL == nil {
+		cfg.LeaderURL = func(string) string { return "" }
+	}
+	if cfg.IsLeader == nil {
+		cfg.IsLeader = func(string) bool { return true }
+	}
+	cfg.MaxInFlight = orDefault(cfg.MaxInFlight, 20_000)
+	cfg.Timeout = orDefault(cfg.Timeout, 10*time.Second)
+	cfg.IOTimeout = orDefault(cfg.IOTimeout, 30*time.Second)
+	s := &Server{cfg: cfg, lim: withDefaults(cfg.Limits), cross: http.NewCrossOriginProtection()}
+	s.router, s.routes = newRouter(cfg.Metrics != nil)
+	return s
+}
+
+// withDefaults fills in the limits that this package checks.
+func withDefaults(l locks.Limits) locks.Limits {
+	l.MaxName = orDefault(l.MaxName, 512)
+	l.MaxValue = orDefault(l.MaxValue, 256<<10)
+	l.MaxNote = orDefault(l.MaxNote, 1<<10)
+	l.MinTTL = orDefault(l.MinTTL, 2*time.Second)
+	l.MaxTTL = orDefault(l.MaxTTL, 24*time.Hour)
+	l.MaxWait = orDefault(l.MaxWait, 5*time.Minute)
+	l.MaxLockDelay = orDefault(l.MaxLockDelay, time.Minute)
+	l.MaxList = orDefault(l.MaxList, 1000)
+	return l
+}
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
+
+// errStopping is the cause of the end of all requests when the node stops.
+var errStopping = errors.New("httpapi: the node is going down")
+
+// NewHTTPServer returns a server for s that speaks HTTP/1.1 and, without TLS,
+// HTTP/2. Before [http.Server.Shutdown], which waits for requests to end, call
+// stop: it ends long polls with a 503 that says that the node is going down.
+func (s *Server) NewHTTPServer() (srv *http.Server, stop context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:                      s,
+		Protocols:                    p,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 1000},
+		ReadHeaderTimeout:            10 * time.Second,
+		IdleTimeout:                  2 * time.Minute,
+		MaxHeaderBytes:               32 << 10,
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+		BaseContext:                  func(net.Listener) context.Context { return ctx },
+	}, func() { cancel(errStopping) }
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rec := &recorder{ResponseWriter: w}
+	c := &call{s: s, w: rec, raw: w, r: r, id: rand.Text(), began: time.Now(), route: "none"}
+	defer c.finish()
+	c.control().clearWrite()
+	h := rec.Header()
+	h.Set(api.HeaderRequestID, c.id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	if err := s.admit(r); err != nil {
+		c.fail(err)
+		return
+	}
+	m, err := s.find(c)
+	if err == nil {
+		err = c.run(m)
+	}
+	if err != nil {
+		c.fail(err)
+	}
+}
+
+// admit keeps out what web pages of others may send to this address.
+func (s *Server) admit(r *http.Request) error {
+	if s.cfg.CheckHost && !s.knownHost(r.Host) {
+		return problem(api.CodeForbiddenHost, "Host", r.Host, "",
+			"this node does not answer to the name %q; add it to the node's hosts, or use its IP address", short(r.Host))
+	}
+	if err := s.cross.Check(r); err != nil {
+		return problem(api.CodeForbiddenOrigin, "Origin", r.Header.Get("Origin"), "",
+			"web pages of other origins may not change anything here")
+	}
+	return nil
+}
+
+// knownHost admits addresses: rebinding needs a name. A client without Host is
+// no browser.
+func (s *Server) knownHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	if host == "" || host == "localhost" {
+		return true
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return slices.ContainsFunc(s.cfg.Hosts, func(h string) bool { return strings.EqualFold(h, host) })
+}
+
+// find routes c's request.
+func (s *Server) find(c *call) (*method, error) {
+	var match mux.RouteMatch
+	if !s.router.Match(c.r, &match) || match.Route == nil {
+		return nil, problem(api.CodeNotFound, "", "", "", "there is nothing at this path")
+	}
+	rt := s.routes[match.Route.GetName()]
+	c.route, c.vars, c.grouped = rt.path, match.Vars, rt.group
+	if rt.group && c.vars["group"] != "" {
+		c.prefix = "/v1/groups/" + c.vars["group"]
+	}
+	name := c.r.Method
+	if name == http.MethodHead {
+		name = http.MethodGet
+	}
+	m, ok := rt.methods[name]
+	if !ok {
+		allow := rt.allow()
+		c.w.Header().Set("Allow", allow)
+		return nil, problem(api.CodeMethodNotAllowed, "method", c.r.Method, allow, "this path takes %s", allow)
+	}
+	return &m, nil
+}
+
+// enter counts a request in, and returns how to count it out, or false if
+// there are too many.
+func (s *Server) enter(class class) (leave func(), ok bool) {
+	var n *atomic.Int64
+	switch class {
+	case classProbe:
+		return func() {}, true
+	case classKeepalive:
+		n = &s.keepalives
+	default:
+		n = &s.inFlight
+	}
+	leave = func() { n.Add(-1) }
+	if n.Add(1) > int64(s.cfg.MaxInFlight) {
+		leave()
+		return nil, false
+	}
+	return leave, true
+}
+
+// finish ends a request: a panic becomes a 500, and the metrics are told.
+func (c *call) finish() {
+	if v := recover(); v != nil {
+		if v == http.ErrAbortHandler {
+			panic(v)
+		}
+		c.s.cfg.Log.Error("panic while answering a request", "request_id", c.id, "route", c.route, "method", c.r.Method,
+			"panic", v, "stack", string(debug.Stack()))
+		if c.w.status != 0 {
+			panic(http.ErrAbortHandler) // half an answer must not look like a whole one
+		}
+		c.write(answerOf(api.CodeInternal), &api.Problem{Code: api.CodeInternal, Detail: internalDetail})
+	}
+	c.s.cfg.Observe(c.route, c.w.status, time.Since(c.began))
+}
