@@ -21,6 +21,12 @@ type Log interface {
 
 // Limits bounds everything a client can make the service keep or do. A zero
 // field means its default.
+//
+// The bounds of replicated state (MaxSessions, MaxLocks, MaxWaiters,
+// MaxPerSession, MaxState, MaxAnswers, KeepAnswers, History) are the same on
+// all nodes for all time, because they influence what commands do: their
+// defaults are constants of the log's format, and values given here for them
+// are not looked at.
 type Limits struct {
 	MaxName       int           // bytes of a lock name or config key. 512
 	MaxValue      int           // bytes of a config value. 256 KiB
@@ -33,7 +39,7 @@ type Limits struct {
 	MaxSessions   int           // 200,000
 	MaxLocks      int           // locks and config entries together. 1,000,000
 	MaxWaiters    int           // of one lock. 10,000
-	MaxPerSession int           // locks held and waited for by one session. 10,000
+	MaxPerSession int           // locks held and waited for, and ephemeral entries, of one session. 10,000
 	MaxState      int64         // bytes of names, values and notes together. 1 GiB
 	MaxAnswers    int           // answers kept for Idempotency-Key. 100,000
 	KeepAnswers   time.Duration // at least, unless MaxAnswers is reached. 10 min
@@ -80,9 +86,9 @@ type Error struct {
 
 // HeldInfo says why a lock was not granted.
 type HeldInfo struct {
-	Holder             *Holder // nil while only a lock-delay keeps the lock
-	QueuePosition      int     // of the caller, from 1, had it waited
-	LockDelayRemaining time.Duration
+	Holder             *Holder       // nil while only a lock-delay keeps the lock
+	QueuePosition      int           // of the caller, from 1, had it waited
+	LockDelayRemaining time.Duration // -1 if there is one of length not known here
 }
 
 // Meta goes with every reply: where in the group's history it belongs.
@@ -116,7 +122,7 @@ type Past struct {
 	Owner   string
 	Fence   uint64
 	Ended   uint64 // revision
-	Reason  string // "released", "expired", "ended", "forced"
+	Reason  string // "released", "expired", "ended", "forced" or "forced: " and why
 }
 
 // Lock is the state of one lock.
@@ -124,9 +130,9 @@ type Lock struct {
 	Name               string
 	Holder             *Holder // nil if free
 	Waiters            []Waiter
-	Past               []Past // newest first
-	Changed            uint64 // revision of the last change of holder; its ETag while free
-	LockDelayRemaining time.Duration
+	Past               []Past        // newest first
+	Changed            uint64        // revision of the last change of holder; its ETag while free
+	LockDelayRemaining time.Duration // by the leader's clock; -1 if there is one of length not known here
 }
 
 // Grant is the answer to Acquire.
@@ -233,7 +239,11 @@ type Read struct {
 	HasNot      bool          // Not was given; with Wait and without it, wait for the thing to exist
 }
 
-// A Page of a listing. Token continues it at the same revision; empty at the end.
+// A Page of a listing. Token continues it; it is empty at the end.
+//
+// All pages of config entries show the state of one revision. Pages of locks
+// and sessions, which change with every grant, show the revision of their own
+// Meta: what exists throughout the listing is in it exactly once.
 type Page[T any] struct {
 	Items []T
 	Token string
@@ -244,6 +254,7 @@ type List struct {
 	Prefix string
 	Limit  int    // 0 means Limits.MaxList
 	After  string // names after this one
+	Token  string // of the page before, with the same Prefix; then After is not looked at
 }
 
 // Locks is everything that can be asked of the service; *Service implements it.
