@@ -1,0 +1,155 @@
+package obs
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/prytany/prytany/leader"
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
+)
+
+// busy returns Metrics in which every metric has a value, and its log.
+func busy(t *testing.T, level slog.Level) (*Metrics, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	m := New(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level})))
+	for k := paxos.EvCampaign; k <= paxos.EvCatchUp; k++ {
+		m.Observe(paxos.Main, paxos.Event{Kind: k, Ballot: synod.Ballot{Round: 7, Member: 2}, Slot: 41, Node: 3})
+	}
+	for k := leader.EvLinkUp; k <= leader.EvContent; k++ {
+		m.Observe(2, leader.Event{Kind: k, Group: 2, Node: 5, Ballot: synod.Ballot{Round: 8, Member: 1}, Reason: "no answer for too long"})
+	}
+	m.Observe(paxos.Main, "something else")
+	m.SetBuild("v1.2.3")
+	m.ObserveHTTP("/v1/locks/{name}", 409, 3*time.Millisecond)
+	m.ObserveFsync(400 * time.Microsecond)
+	m.WatchGroups(func() []GroupState {
+		return []GroupState{{Group: paxos.Main, Applied: 41, Revision: 40, InFlight: 1, Sessions: 2, Locks: 3, Waiters: 4, Entries: 5, Bytes: 6}}
+	})
+	return m, &log
+}
+
+func scrape(t *testing.T, m *Metrics) string {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	m.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	if rec.Code != 200 {
+		t.Fatalf("scrape: %d %s", rec.Code, rec.Body)
+	}
+	return rec.Body.String()
+}
+
+func TestScrape(t *testing.T) {
+	m, _ := busy(t, slog.LevelDebug)
+	text := scrape(t, m)
+	for _, want := range []string{
+		`prytany_campaigns_total{group="main"} 1`,
+		`prytany_leaderships_total{group="main"} 1`,
+		`prytany_step_downs_total{group="main"} 1`,
+		`prytany_leading{group="main"} 0`,
+		`prytany_ballot_round{group="main"} 7`,
+		`prytany_decided_slot{group="main"} 41`,
+		`prytany_reconfigurations_total{group="main"} 1`,
+		`prytany_snapshots_installed_total{group="main"} 1`,
+		`prytany_catch_ups_total{group="main"} 1`,
+		`prytany_leader_changes_total{group="2"} 1`,
+		`prytany_leader_events_total{event="claim",group="2"} 1`,
+		`prytany_link_up{peer="0000000000000005"} 0`,
+		`prytany_link_changes_total{to="down"} 1`,
+		`prytany_http_requests_total{code="409",route="/v1/locks/{name}"} 1`,
+		`prytany_http_request_duration_seconds_bucket{route="/v1/locks/{name}",le="0.005"} 1`,
+		`prytany_fsync_duration_seconds_count 1`,
+		`prytany_build_info{goversion="go`,
+		`prytany_applied_slot{group="main"} 41`,
+		`prytany_revision{group="main"} 40`,
+		`prytany_in_flight_slots{group="main"} 1`,
+		`prytany_sessions{group="main"} 2`,
+		`prytany_locks_held{group="main"} 3`,
+		`prytany_waiters{group="main"} 4`,
+		`prytany_config_entries{group="main"} 5`,
+		`prytany_state_bytes{group="main"} 6`,
+		"go_goroutines",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("scrape lacks %s", want)
+		}
+	}
+	m.Forget("0000000000000005")
+	if text := scrape(t, m); strings.Contains(text, "prytany_link_up{") {
+		t.Error("a forgotten peer is still there")
+	}
+}
+
+func TestLint(t *testing.T) {
+	m, _ := busy(t, slog.LevelDebug)
+	problems, err := promlint.New(strings.NewReader(scrape(t, m))).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	// A gauge named like a counter, or no help, must not get past promlint.
+	if bad, err := promlint.New(strings.NewReader("# TYPE x_total gauge\nx_total 1\n")).Lint(); err != nil || len(bad) == 0 {
+		t.Errorf("promlint finds nothing wrong with nonsense: %v", err)
+	}
+}
+
+// Labels come from sets that clients cannot grow.
+func TestLabels(t *testing.T) {
+	m, _ := busy(t, slog.LevelDebug)
+	allowed := map[string]bool{"group": true, "event": true, "peer": true, "to": true, "route": true, "code": true, "le": true,
+		"version": true, "goversion": true}
+	label := regexp.MustCompile(`[{,]([a-z_]+)="`)
+	for line := range strings.Lines(scrape(t, m)) {
+		if !strings.HasPrefix(line, "prytany_") {
+			continue
+		}
+		for _, l := range label.FindAllStringSubmatch(line, -1) {
+			if !allowed[l[1]] {
+				t.Errorf("label %q in %s", l[1], line)
+			}
+		}
+	}
+}
+
+func TestLevels(t *testing.T) {
+	for _, tc := range []struct {
+		level      slog.Level
+		want, lack []string
+	}{
+		{slog.LevelWarn, []string{"link is down", "wants another leader"}, []string{"link is up", "leading", "promised"}},
+		{slog.LevelInfo, []string{"campaigning", "leading", "stepped down", "membership changed", "snapshot installed",
+			"link is up", "follows another leader", `reason="no answer for too long"`, "ballot=8.1", "peer=0000000000000005"},
+			[]string{"promised", "catching up", "supports a claim"}},
+		{slog.LevelDebug, []string{"promised", "catching up", "supports a claim", "refuses a claim"}, []string{"decided"}},
+	} {
+		_, log := busy(t, tc.level)
+		for _, s := range tc.want {
+			if !strings.Contains(log.String(), s) {
+				t.Errorf("level %v: no line with %q in\n%s", tc.level, s, log)
+			}
+		}
+		for _, s := range tc.lack {
+			if strings.Contains(log.String(), s) {
+				t.Errorf("level %v: a line with %q in\n%s", tc.level, s, log)
+			}
+		}
+	}
+}
+
+func TestTwoNodesInOneProcess(t *testing.T) {
+	a, b := New(nil), New(nil)
+	a.ObserveHTTP("/livez", 200, time.Millisecond)
+	if strings.Contains(scrape(t, b), `route="/livez"`) {
+		t.Error("nodes share a registry")
+	}
+}
