@@ -91,7 +91,7 @@ func (g *Group) onAccept(from synod.NodeID, m Accept, out *Effects) {
 		g.send(from, Accepted{Config: m.Config, Ballot: m.Ballot, UpTo: mark}, out)
 	}
 	if ahead {
-		g.send(from, Learned{First: g.decided + 1, Decided: g.decided}, out)
+		g.send(from, Learned{Decided: g.decided}, out)
 	}
 	g.watermark(from, m, out)
 }

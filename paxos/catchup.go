@@ -87,6 +87,9 @@ func (g *Group) onCatchUp(from synod.NodeID, m CatchUp, out *Effects) {
 	if m.Learner && g.m.Seat(from) < 0 {
 		g.noteLearner(from, first)
 	}
+	if seat := g.m.Seat(from); seat >= 0 && g.lead != nil {
+		g.lead.peers[seat].heard = first - 1
+	}
 	if first < g.log.first {
 		out.Chunk = append(out.Chunk, ChunkRequest{To: from, Slot: m.SnapshotSlot, Offset: m.SnapshotOffset})
 		return
@@ -119,7 +122,7 @@ func (g *Group) onLearned(from synod.NodeID, m Learned, out *Effects) {
 	if g.decided > before || m.Decided <= g.decided {
 		g.catch.asked = false
 	}
-	if g.decided < m.Decided {
+	if g.decided < m.Decided || m.First == 0 {
 		g.ask(from, out)
 	}
 	g.tryLead(out)

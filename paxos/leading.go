@@ -37,6 +37,7 @@ type peer struct {
 	tickMark  Slot // mark at the last tick
 	tickSent  Slot // leading.sent at the last tick
 	confirmed uint64
+	heard     Slot // nacked: its watermark when it last asked for more
 }
 
 func newLeading(b synod.Ballot, seats int, base Slot) *leading {
@@ -208,6 +209,7 @@ func (g *Group) flushAccepts(out *Effects) {
 }
 
 // tickLead repeats to every peer what it has left unanswered for a whole tick.
+// A peer that refuses the ballot is only told what is chosen.
 func (g *Group) tickLead(out *Effects) {
 	l := g.lead
 	g.others(func(n synod.NodeID, p *peer) {
@@ -224,4 +226,9 @@ func (g *Group) tickLead(out *Effects) {
 		p.tickMark, p.tickSent = p.mark, l.sent
 	})
 	g.tickReads(out)
+	for seat, v := range g.m.Voters {
+		if p := l.peers[seat]; p.nacked && p.heard < g.decided {
+			g.send(v.Node, Learned{Decided: g.decided}, out)
+		}
+	}
 }

@@ -109,7 +109,9 @@ type CatchUp struct {
 }
 
 // Learned answers CatchUp: the chosen values of First, First+1, ... as far as
-// one message may carry, and the sender's watermark. Values may be empty.
+// one message may carry, and the sender's watermark. Values may be empty. With
+// First 0 it is not an answer: it offers what the sender knows, and asks for a
+// CatchUp in any case, which tells how far the receiver is.
 type Learned struct {
 	First   Slot
 	Values  []synod.Value

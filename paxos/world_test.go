@@ -127,7 +127,7 @@ func (w *world) turn(n *node, steps ...func(out *Effects)) {
 	}
 	n.g.Flush(&out)
 	crash := 0
-	if w.loss > 0 && w.rng.IntN(w.frail) == 0 {
+	if w.rng.IntN(w.frail) == 0 {
 		crash = 1 + w.rng.IntN(4)
 	}
 	if crash == 1 {
@@ -168,6 +168,20 @@ func (w *world) turn(n *node, steps ...func(out *Effects)) {
 	}
 }
 
+// leader returns one of the nodes that lead or believe so, if any, else nil.
+func (w *world) leader() *node {
+	var leaders []*node
+	for _, n := range w.nodes {
+		if n.up && n.g.Status().Leading {
+			leaders = append(leaders, n)
+		}
+	}
+	if len(leaders) == 0 {
+		return nil
+	}
+	return leaders[w.rng.IntN(len(leaders))]
+}
+
 func (w *world) crash(n *node) { n.up, n.g = false, nil }
 
 // save makes u durable, and shows the votes in it to the oracle.
@@ -191,7 +205,9 @@ func (w *world) save(n *node, u Update) {
 			w.oracle.vote(n.id, v)
 		}
 	}
-	maps.DeleteFunc(n.disk.votes, func(s Slot, _ SlotVote) bool { return s < u.Header.Trimmed })
+	if w.rng.IntN(4) == 0 { // trimming is lazy
+		maps.DeleteFunc(n.disk.votes, func(s Slot, _ SlotVote) bool { return s < u.Header.Trimmed })
+	}
 }
 
 // vote counts a durable vote, and checks that no two values are chosen in one
@@ -341,7 +357,7 @@ func (w *world) deliver(p packet) {
 			return
 		}
 		n.disk.snapshot, n.disk.members = m.Slot, m.Membership
-		if w.loss > 0 && w.rng.IntN(20) == 0 {
+		if w.rng.IntN(w.frail/10) == 0 {
 			w.crash(n)
 			return
 		}
