@@ -25,7 +25,4 @@
 // command is given to one leader once. If it was given a slot and another
 // value won that slot, it certainly did not happen, because it was never
 // proposed in another slot. Repeating it is up to the caller.
-//
-// The network may repeat a Forward, and then a command is replicated twice:
-// a Machine must recognise its commands, as it must for the repeats of users.
 package replica

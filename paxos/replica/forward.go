@@ -64,8 +64,15 @@ func (h *Host) forward(r *request, to synod.NodeID, hops uint8) {
 	h.cfg.Transport.Send(to, Packet{r.gid, Forward{r.sentID, hops, r.kind, r.payload}})
 }
 
-// onForward takes a request from a peer.
+// onForward takes a request from a peer, once: were a repeated one taken too,
+// the refusal of the second could hide the success of the first.
 func (h *Host) onForward(from synod.NodeID, gid paxos.GroupID, m Forward) {
+	if h.seen[from] == nil {
+		h.seen[from] = &window{}
+	}
+	if !h.seen[from].fresh(m.ID) {
+		return
+	}
 	refuse := func(o Outcome) { h.cfg.Transport.Send(from, Packet{gid, Answer{ID: m.ID, Outcome: o}}) }
 	switch m.Kind {
 	case KindPropose, KindBarrier, KindAsk:
@@ -79,6 +86,34 @@ func (h *Host) onForward(from synod.NodeID, gid paxos.GroupID, m Forward) {
 		return
 	}
 	h.accept(&request{gid: gid, kind: m.Kind, payload: m.Payload, from: from, id: m.ID, hops: m.Hops})
+}
+
+// A window remembers which of a peer's latest forwards have arrived. IDs grow,
+// and one that arrives after so many later ones counts as repeated: it is lost,
+// which its sender must expect anyway.
+type window struct {
+	high uint64
+	bits [windowSize / 64]uint64
+}
+
+const windowSize = 16384
+
+// fresh reports whether id has not arrived before, and remembers it.
+func (w *window) fresh(id uint64) bool {
+	switch {
+	case id >= w.high+windowSize:
+		*w = window{high: id}
+	case id+windowSize <= w.high:
+		return false
+	}
+	for ; w.high < id; w.high++ {
+		next := (w.high + 1) % windowSize
+		w.bits[next/64] &^= 1 << (next % 64)
+	}
+	at, bit := id%windowSize/64, uint64(1)<<(id%64)
+	seen := w.bits[at]&bit != 0
+	w.bits[at] |= bit
+	return !seen
 }
 
 // onAnswer ends the request that was forwarded, or lets a read wait until what

@@ -101,9 +101,9 @@ func (h *Host) load(id paxos.GroupID) error {
 		g.machine.Applied(g.applied)
 	}
 	// The process may have ended after a snapshot was saved and before its
-	// header was. The group installs it unless its log goes as far.
-	if snap.Slot > durable.Header.Snapshot {
-		g.core.Install(snap, &g.out)
+	// header was.
+	if snap.Slot > durable.Header.Snapshot && !g.core.Install(snap, &g.out) {
+		return wrap(fmt.Errorf("snapshot of slot %d does not fit the log", snap.Slot))
 	}
 	g.core.Recover(&g.out)
 	g.status = g.core.Status()
@@ -139,15 +139,23 @@ func (h *Host) add(id paxos.GroupID, peers []synod.NodeID, durable paxos.Durable
 	return g, nil
 }
 
-// tickGroup does what is due every TickEvery.
+// tickGroup does what is due every TickEvery. An idle group costs next to
+// nothing: it takes no part in the turn.
 func (h *Host) tickGroup(g *group) error {
 	g.blocked = false
 	g.core.Tick(&g.out)
 	h.leadMachine(g)
 	h.tickTransfers(g)
 	h.tickCatchUp(g)
-	h.touch(g)
+	if g.queued() > 0 || !quiet(&g.out) {
+		h.touch(g)
+	}
 	return h.trim(g)
+}
+
+// quiet reports whether e asks for nothing.
+func quiet(e *paxos.Effects) bool {
+	return !e.Save.Dirty && len(e.Early)+len(e.Send)+len(e.Apply)+len(e.Reads)+len(e.Chunk)+len(e.Trace) == 0
 }
 
 // serve gives g's core what waits for it, or sends it on to the leader.
@@ -246,9 +254,6 @@ func (h *Host) change(g *group, st paxos.Status) {
 func (h *Host) apply(g *group) error {
 	before := g.applied
 	for _, e := range g.out.Apply {
-		if e.Slot <= g.applied {
-			continue // the snapshot that the machine began with holds it
-		}
 		invariant.Check(e.Slot == g.applied+1, "group %d applies slot %d after %d", g.id, e.Slot, g.applied)
 		d, err := paxos.Decode(e.Value)
 		if err != nil {

@@ -39,6 +39,8 @@ type Host struct {
 	node      *leader.Node
 	advice    leader.Output
 	stirred   bool // node was given something, see advice
+	news      bool // Status does not show all yet
+	ticks     int
 	links     []leader.Link
 	well      leader.Health
 	leadAt    time.Duration // when node wants its Tick
@@ -46,6 +48,7 @@ type Host struct {
 	pending   []*request    // all unanswered ones by deadline, among answered ones
 	forwards  map[uint64]*request
 	forwardID uint64
+	seen      map[synod.NodeID]*window // forwards of each peer
 	updates   []paxos.Update
 	fatal     error // storage failed or the log is corrupt: nothing may be said any more
 
@@ -80,6 +83,7 @@ func NewHost(cfg Config, now time.Duration) (*Host, error) {
 		groups:   map[paxos.GroupID]*group{},
 		node:     leader.NewNode(cfg.Leader, leader.Instant(now)),
 		forwards: map[uint64]*request{},
+		seen:     map[synod.NodeID]*window{},
 		// An answer to a forward of an earlier life must not meet one of this.
 		forwardID: cfg.Leader.Incarnation << 32,
 	}
@@ -124,11 +128,8 @@ func (h *Host) Bootstrap(g paxos.GroupID, m paxos.Membership) error {
 	if err := h.cfg.Storage.Save([]paxos.Update{{Group: g, Dirty: true, Header: header}}); err != nil {
 		return fmt.Errorf("replica: bootstrap group %d: save: %w", g, err)
 	}
-	if err := h.load(g); err != nil {
-		return err
-	}
-	h.publish()
-	return nil
+	h.wanted.Store(true)
+	return h.load(g)
 }
 
 // Learn makes this node a learner of group g, if it has no part in it yet;

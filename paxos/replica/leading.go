@@ -33,9 +33,13 @@ func (h *Host) lead() {
 	for _, e := range h.advice.Events {
 		h.cfg.Observe(paxos.GroupID(e.Group), e)
 	}
+	h.news = h.news || len(h.advice.Events) > 0
 	h.advice.Reset()
 	h.links = h.node.Links()
 	h.leadAt = time.Duration(h.node.Next())
+	if h.open.Load() == 0 {
+		return
+	}
 	for _, g := range h.order {
 		if g.queued() > 0 {
 			h.touch(g) // there may be a way to a leader now

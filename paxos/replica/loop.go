@@ -18,6 +18,7 @@ const (
 	slowSave  = 500 * time.Millisecond // a write this slow makes the disk unwell
 	slowFor   = 2 * time.Second        // and it stays so
 	lateAfter = 3                      // late wakes in a row that make the loop unwell
+	showEvery = 20                     // ticks between two updates of Status without news
 	soonest   = 100 * time.Microsecond // the soonest that Poll asks to be called again with nothing to do
 )
 
@@ -143,7 +144,9 @@ func (h *Host) tick() error {
 			return fmt.Errorf("replica: group %d: %w", g.id, err)
 		}
 	}
-	h.wanted.Store(true) // so that Status never lags by more than a tick
+	if h.ticks++; h.news || h.ticks%showEvery == 0 {
+		h.wanted.Store(true)
+	}
 	return nil
 }
 
@@ -151,7 +154,7 @@ func (h *Host) tick() error {
 // before any of it is spoken of.
 func (h *Host) turn() error {
 	groups := h.touched
-	h.touched = nil
+	h.touched, h.news = nil, true
 	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(a.id, b.id) })
 	for _, g := range groups {
 		g.touched = false

@@ -218,6 +218,26 @@ func TestLearnersBecomeVoters(t *testing.T) {
 	w.agree()
 }
 
+func TestRemovedNodeLearnsOfIt(t *testing.T) {
+	w := newWorld(t, 3, 3, nil)
+	l := w.settle()
+	gone := (l + 1) % 3
+	for i := range w.nodes {
+		a, b := w.nodes[i].id, w.nodes[gone].id
+		w.cut[[2]synod.NodeID{min(a, b), max(a, b)}] = true
+	}
+	w.reconfigure(l, func(m paxos.Membership) (paxos.Membership, error) {
+		return m.Without(w.nodes[gone].id, m.Ordinal(w.nodes[l].id)), nil
+	})
+	w.run(time.Second)
+	clear(w.cut)
+	w.until("the removed node knows", func() bool {
+		return w.nodes[gone].host.groups[paxos.Main].status.Membership.Seat(w.nodes[gone].id) < 0
+	})
+	w.do(gone, KindPropose, "from outside")
+	w.agree()
+}
+
 func TestWindowFull(t *testing.T) {
 	w := newWorld(t, 3, 3, func(c *Config) { c.MaxBatch = 1 })
 	l := w.settle()
@@ -301,7 +321,7 @@ func (w *world) swapVoter(total *tally) {
 	}})
 }
 
-// TestOutcomesAreTrue submits requests of all kinds under loss, crashes, cuts
+// TestOutcomesAreTrue submits requests of all kinds under loss, repeats, crashes, cuts
 // and changes of the configuration: every one must end exactly once, what is
 // done must be in the log, and what is refused must not.
 func TestOutcomesAreTrue(t *testing.T) {
@@ -312,7 +332,7 @@ func TestOutcomesAreTrue(t *testing.T) {
 		w.settle()
 		w.nodes[3].host.Learn(paxos.Main, []synod.NodeID{1, 2})
 		w.until("the learner knows its group", func() bool { return w.nodes[3].machine != nil && w.nodes[3].machine.applied > 0 })
-		w.drop = 0.15
+		w.drop, w.repeat = 0.15, 0.1
 		results := map[string]**Result{}
 		for i := range 600 {
 			n := w.rand.IntN(4)
@@ -345,7 +365,7 @@ func TestOutcomesAreTrue(t *testing.T) {
 			}
 			w.run(time.Duration(w.rand.IntN(20)) * time.Millisecond)
 		}
-		w.drop = 0
+		w.drop, w.repeat = 0, 0
 		clear(w.cut)
 		for j, a := range w.nodes {
 			if a.host == nil {
@@ -405,6 +425,23 @@ func TestSameInputsSameRun(t *testing.T) {
 	now2, seq2, log2 := story()
 	if now1 != now2 || seq1 != seq2 || !slices.Equal(log1, log2) {
 		t.Errorf("two runs differ: ended at %v and %v after %d and %d packets", now1, now2, seq1, seq2)
+	}
+}
+
+func TestWindow(t *testing.T) {
+	var w window
+	id := func(n uint64) uint64 { return 3<<32 + n }
+	for _, step := range []struct {
+		id   uint64
+		want bool
+	}{
+		{id(5), true}, {id(5), false}, {id(2), true}, {id(2), false}, {id(5 + windowSize - 1), true}, {id(5), false},
+		{id(6), true}, {id(6), false}, {id(5 + windowSize), true}, {id(5), false}, {id(7), true},
+		{id(9 * windowSize), true}, {id(5 + windowSize), false}, {id(9*windowSize - 1), true}, {1<<33 - 1, false},
+	} {
+		if got := w.fresh(step.id); got != step.want {
+			t.Errorf("fresh(%d) = %v; want %v", step.id-id(0), got, step.want)
+		}
 	}
 }
 
@@ -495,6 +532,33 @@ func TestProposeTimeoutIsNotAFailure(t *testing.T) {
 		}
 		cancel()
 		<-ended
+	})
+}
+
+// slow is a disk that takes 600 ms for every write.
+type slow struct{ *memory }
+
+func (s slow) Save(updates []paxos.Update) error {
+	time.Sleep(600 * time.Millisecond)
+	return s.memory.Save(updates)
+}
+
+func TestSlowDiskIsUnwell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := alone(t, &memory{}, 1)
+		h.cfg.Storage = slow{h.cfg.Storage.(*memory)}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- h.Run(ctx) }()
+		if _, err := h.Propose(t.Context(), paxos.Main, []byte("a")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		cancel()
+		<-ended
+		if h.well.Disk {
+			t.Error("a disk that took 600 ms for a write counts as well a second later")
+		}
 	})
 }
 

@@ -37,11 +37,12 @@ func (h *Host) publish() {
 		})
 	}
 	h.shown.Store(p)
+	h.news = false
 }
 
 // Status returns the present state of all groups, by ID, and links, as of the
-// end of a recent turn: at most a tick ago, and the more often it is called
-// the more recent. Safe for concurrent use; what it returns is shared and must
+// end of a recent turn: what changed is shown within a tick (round-trip times
+// within 20), and sooner the more often it is called. Safe for concurrent use; what it returns is shared and must
 // not be changed.
 func (h *Host) Status() ([]GroupStatus, []leader.Link) {
 	h.wanted.Store(true)

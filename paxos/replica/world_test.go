@@ -140,16 +140,17 @@ func (j *journal) Ask(req []byte, _ time.Duration) []byte {
 
 // world is a cluster in one goroutine and virtual time.
 type world struct {
-	t     *testing.T
-	now   time.Duration
-	rand  *rand.Rand
-	drop  float64 // share of packets that are lost
-	edit  func(*Config)
-	nodes []*actor // nodes[i] has ID i+1
-	wires []wire
-	seq   int
-	cut   map[[2]synod.NodeID]bool
-	open  int // requests without an answer
+	t      *testing.T
+	now    time.Duration
+	rand   *rand.Rand
+	drop   float64 // share of packets that are lost
+	repeat float64 // share of packets that come twice
+	edit   func(*Config)
+	nodes  []*actor // nodes[i] has ID i+1
+	wires  []wire
+	seq    int
+	cut    map[[2]synod.NodeID]bool
+	open   int // requests without an answer
 }
 
 type actor struct {
@@ -209,6 +210,11 @@ func (w *world) send(from, to synod.NodeID, p Packet) {
 	w.seq++
 	delay := 500*time.Microsecond + time.Duration(w.rand.IntN(1000))*time.Microsecond
 	w.wires = append(w.wires, wire{w.now + delay, w.seq, from, to, p})
+	if w.rand.Float64() < w.repeat {
+		w.seq++
+		delay += time.Duration(w.rand.IntN(100)) * time.Millisecond
+		w.wires = append(w.wires, wire{w.now + delay, w.seq, from, to, p})
+	}
 }
 
 // newWorld returns n nodes whose main group has the first voters of them.
