@@ -1,0 +1,140 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func ptr[T any](v T) *T { return &v }
+
+// golden holds a value of each type that goes over the wire, every field set.
+var golden = map[string]any{
+	"create_session":  &CreateSession{TTL: "15s", Name: "web-2:4711", LockDelay: "0s"},
+	"session_created": &SessionCreated{ID: "s-14", TTLMS: 15000, ExpiresInMS: 14990},
+	"kept_alive":      &KeptAlive{TTLMS: 15000, ExpiresInMS: 14990},
+	"acquire":         &Acquire{Session: "s-14", TTL: "30s", Mode: ModeExclusive, Slots: 1, Note: "nightly"},
+	"grant":           &Grant{Name: "nightly", Session: "s-14", Fence: 37, Mode: ModeExclusive, ExpiresInMS: 15000, WaitedMS: 12},
+	"put":             &Put{Key: "app/color", Revision: 42, Version: 2, Created: true},
+	"sessions": &Sessions{Revision: 50, Next: "s-14", Sessions: []Session{{ID: "s-14", Name: "web-2", TTLMS: 15000, LockDelayMS: 1,
+		ExpiresInMS: ptr(int64(9000)), CreatedRevision: 14, Holds: []Held{{"nightly", 37}}, Waits: []string{"a"}, Keys: []string{"k"}, Bound: "nightly"}}},
+	"locks": &Locks{Revision: 50, Next: "nightly", Locks: []Lock{{Name: "nightly",
+		Holders: []Holder{{Session: "s-14", Owner: "web-2", Fence: 37, Note: "n", Since: 37, HeldMS: ptr(int64(5)), ExpiresInMS: ptr(int64(9))}},
+		Waiters: []Waiter{{"s-15", "web-3", 40}}, Past: []Past{{"s-1", "web-1", 12, 30, "expired"}}, ChangedRevision: 37, LockDelayRemainingMS: 3}}},
+	"entries": &Entries{Revision: 50, Next: "b", Entries: []Entry{
+		{Key: "a", Value: ptr(""), ContentType: "text/plain", Revision: 42, CreatedRevision: 41, Version: 2, Session: "s-14"},
+		{Key: "b", ValueBase64: ptr("/w=="), Revision: 43, CreatedRevision: 43, Version: 1}}},
+	"problem": &Problem{Type: ProblemType(CodeLockHeld), Title: "Somebody else holds the lock", Status: 409, Detail: "held by web-2",
+		Code: CodeLockHeld, Applied: AppliedNo, Retryable: true, RequestID: "R", Name: "nightly", Field: "f", Limit: "l", Value: "v",
+		Leader: "http://n2:7480", CurrentRevision: ptr(uint64(0)), CurrentFence: ptr(uint64(0)),
+		Holder: &Holder{Session: "s-14", Owner: "web-2", Fence: 37, Since: 37}, QueuePosition: 2, LockDelayRemainingMS: 7},
+	"status": &Status{ID: "00000000000000a1", Name: "n1", Cluster: "c", Version: "v1", Zone: "z", HTTP: "http://n1:7480", UptimeMS: 1,
+		Groups: []GroupStatus{{Group: MainGroup, Role: RoleLeader, Leader: "n1", LeaderURL: "http://n1:7480", Content: true, Ballot: "3.1",
+			Config: 2, Voters: []string{"n1"}, Decided: 41, Applied: 40, First: 1, Revision: 39, InFlight: 1, Sessions: 2, Locks: 3}},
+		Links: []Link{{"n2", true, "alive", 0.3}}, Disk: Disk{true, 10, 20}},
+	"members": &Members{Members: []Member{{ID: "00000000000000a1", Name: "n1", HTTP: "http://n1:7480", Peer: "n1:7481", Zone: "z",
+		Version: "v1", Gossip: "alive", Link: "self", RTTMS: 0.5, Roles: map[string]string{MainGroup: RoleLeader}}}},
+	"ready": &Ready{Ready: false, Checks: []Check{{"joined", true, "d"}}},
+}
+
+// The files in testdata are promises to clients: a change of one breaks them.
+// UPDATE=1 writes them anew.
+func TestGolden(t *testing.T) {
+	for name, v := range golden {
+		got, err := json.MarshalIndent(v, "", "\t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, '\n')
+		file := filepath.Join("testdata", name+".json")
+		if os.Getenv("UPDATE") != "" {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != string(want) {
+			t.Errorf("%s changed:\n%s", name, got)
+		}
+		back := reflect.New(reflect.TypeOf(v).Elem()).Interface()
+		if err := json.Unmarshal(want, back); err != nil || !reflect.DeepEqual(back, v) {
+			t.Errorf("%s does not come back: %+v, %v", name, back, err)
+		}
+		if hole := unset(reflect.ValueOf(v).Elem()); hole != "" && name != "ready" {
+			t.Errorf("%s: %s is not set, so its name is not tested", name, hole)
+		}
+	}
+}
+
+// unset returns the first field of v that is zero, not looking into pointers,
+// maps and further elements of lists.
+func unset(v reflect.Value) string {
+	for i := range v.NumField() {
+		f, name := v.Field(i), v.Type().Field(i).Name
+		switch {
+		case f.IsZero() && name != "ValueBase64":
+			return name
+		case f.Kind() == reflect.Slice && f.Index(0).Kind() == reflect.Struct:
+			if hole := unset(f.Index(0)); hole != "" {
+				return name + "." + hole
+			}
+		}
+	}
+	return ""
+}
+
+func TestProblemIsAnError(t *testing.T) {
+	var err error = golden["problem"].(*Problem)
+	if p, ok := errors.AsType[*Problem](err); !ok || p.Error() != "409 lock-held: held by web-2" {
+		t.Errorf("%v", err)
+	}
+	if s := (&Problem{Status: 503, Code: CodeNoLeader, Title: "No leader"}).Error(); s != "503 no-leader: No leader" {
+		t.Error(s)
+	}
+}
+
+func TestGuard(t *testing.T) {
+	for _, name := range []string{"nightly", "a/b//..", "semi;fence=1", "100%", `qu"ote`, "grüße", " blank ", "new\nline", "a,b"} {
+		s := FormatGuard(name, 37)
+		if strings.ContainsAny(s, "\n\r ") {
+			t.Errorf("%q cannot be a header", s)
+		}
+		if lock, fence, err := ParseGuard(s); lock != name || fence != 37 || err != nil {
+			t.Errorf("%q came back from %q as %q, %d, %v", name, s, lock, fence, err)
+		}
+	}
+	if lock, fence, err := ParseGuard("a/b ; fence=7"); lock != "a/b" || fence != 7 || err != nil {
+		t.Errorf("by hand: %q, %d, %v", lock, fence, err)
+	}
+	for _, s := range []string{"", ";", "a", "a;", ";fence=1", "a;fence=", "a;fence=0", "a;fence=-1", "a;fence=1;x=2", "a;fence=9007199254740992", "%zz;fence=1", "a;fence=1e3"} {
+		if lock, fence, err := ParseGuard(s); err == nil {
+			t.Errorf("%q passes as %q, %d", s, lock, fence)
+		}
+	}
+}
+
+func TestETag(t *testing.T) {
+	for s, want := range map[string]uint64{`"41"`: 41, `41`: 41, ` "41" `: 41, `"0"`: 0, `"9007199254740991"`: MaxNumber} {
+		if n, weak, err := ParseETag(s); n != want || weak || err != nil {
+			t.Errorf("%s: %d, %v, %v", s, n, weak, err)
+		}
+	}
+	if n, weak, err := ParseETag(`W/"41"`); n != 41 || !weak || err != nil {
+		t.Errorf("weak: %d, %v, %v", n, weak, err)
+	}
+	for _, s := range []string{"", `"`, `""`, `"41`, `"a"`, "+1", "-1", "1 2", "0x1", "9007199254740992", "99999999999999999999", "٤١"} {
+		if n, _, err := ParseETag(s); err == nil {
+			t.Errorf("%s passes as %d", s, n)
+		}
+	}
+	if FormatETag(41) != `"41"` {
+		t.Error(FormatETag(41))
+	}
+}
