@@ -140,7 +140,7 @@ type Grant struct {
 	Name      string
 	Session   string
 	Fence     uint64
-	ExpiresIn time.Duration
+	ExpiresIn time.Duration // of the session; -1 if it could not be learned
 	Waited    time.Duration
 }
 

@@ -33,3 +33,64 @@ func (m *Machine) viewLock(l *lock, now time.Duration) Lock {
 	}
 	return v
 }
+
+// reach returns a channel that is closed once revision is applied here. Call
+// cancel when done.
+func (m *Machine) reach(revision uint64) (reached <-chan struct{}, cancel func()) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.revision >= revision {
+		done := make(chan struct{})
+		close(done)
+		return done, func() {}
+	}
+	return m.news.await(revision)
+}
+
+// A place is what became of a request in a lock's queue.
+type place struct {
+	fence  uint64          // it was granted, and still is
+	news   <-chan struct{} // it still waits: closed when that ends
+	cancel func()          // with news
+	gone   Result          // else: why it ended
+	meta   Meta
+}
+
+// place looks up the place that r of session got in the queue of a lock.
+func (m *Machine) place(name, session string, r Request) place {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	p := place{meta: Meta{Revision: m.revision, Slot: uint64(m.applied)}}
+	l, ok := m.locks.get(name)
+	if !ok {
+		l = &lock{name: name}
+	}
+	if s := l.holder.session; s != nil && s.id == session {
+		p.fence = l.holder.fence
+		p.meta.Revision = p.fence
+		return p
+	}
+	for i := range l.waiters {
+		if l.waiters[i].is(session, r) {
+			p.news, p.cancel = m.news.subscribe(placeTopic(name, session, r))
+			return p
+		}
+	}
+	if s, no := m.alive(session); s == nil {
+		p.gone = no
+	} else {
+		p.gone = m.heldBy(l)
+	}
+	return p
+}
+
+// held returns how long this node has seen the grant of fence, -1 if unknown.
+func (m *Machine) held(name string, fence uint64, now time.Duration) time.Duration {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	l, ok := m.locks.get(name)
+	if !ok || l.holder.fence != fence || l.holder.seen < 0 || now < l.holder.seen {
+		return -1
+	}
+	return now - l.holder.seen
+}

@@ -1,0 +1,144 @@
+package locks
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ServiceConfig configures a Service. Fields without a stated default are
+// required.
+type ServiceConfig struct {
+	Log     Log
+	Machine *Machine
+
+	Limits Limits
+
+	// RequestTimeout ends a request whose context does not end sooner, not
+	// counting what it asked to wait. 0 means 10 s; more than 30 s is taken as
+	// 30 s, because the answers to retries are not remembered much longer.
+	RequestTimeout time.Duration
+
+	// Now is the clock that Machine.Apply is given. nil means that nobody is
+	// told how long a lock has been held.
+	Now func() time.Duration
+
+	// Age bounds from above how old the local state is: stale reads tell it.
+	// nil means that they tell 0.
+	Age func() time.Duration
+
+	// Rand makes session ids and request ids. nil means crypto/rand.
+	Rand io.Reader
+}
+
+func (c ServiceConfig) withDefaults() ServiceConfig {
+	c.Limits = c.Limits.withDefaults()
+	c.RequestTimeout = min(cmp.Or(c.RequestTimeout, 10*time.Second), keepOwn/2)
+	if c.Age == nil {
+		c.Age = func() time.Duration { return 0 }
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	return c
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		MaxName:       cmp.Or(l.MaxName, 512),
+		MaxValue:      cmp.Or(l.MaxValue, 256<<10),
+		MaxNote:       cmp.Or(l.MaxNote, 1<<10),
+		MinTTL:        cmp.Or(l.MinTTL, 2*time.Second),
+		MaxTTL:        cmp.Or(l.MaxTTL, 24*time.Hour),
+		DefaultTTL:    cmp.Or(l.DefaultTTL, 15*time.Second),
+		MaxWait:       cmp.Or(l.MaxWait, 5*time.Minute),
+		MaxLockDelay:  cmp.Or(l.MaxLockDelay, time.Minute),
+		MaxSessions:   formatBounds.sessions,
+		MaxLocks:      formatBounds.locks,
+		MaxWaiters:    formatBounds.waiters,
+		MaxPerSession: formatBounds.perSession,
+		MaxState:      formatBounds.bytes,
+		MaxAnswers:    formatBounds.answers,
+		KeepAnswers:   keepAnswers,
+		History:       formatBounds.history,
+		MaxList:       cmp.Or(l.MaxList, 1000),
+	}
+}
+
+const (
+	maxAbandoned = 256         // requests being taken back at a time
+	maxPins      = 16          // listings kept for their next page
+	keepPin      = time.Minute // at most
+)
+
+// A Service answers requests about the locks of one group, on any of its
+// nodes. Every change is one command with a request id, so it is repeated
+// until its outcome is known or the caller's time is up. Safe for concurrent
+// use.
+type Service struct {
+	cfg       ServiceConfig
+	machine   *Machine
+	abandoned chan struct{} // one item for each abandon under way
+
+	randMu sync.Mutex // guards cfg.Rand
+
+	pinMu sync.Mutex
+	pins  []pin // oldest first
+}
+
+var _ Locks = (*Service)(nil)
+
+// NewService returns a Service for the group of cfg.Log and cfg.Machine.
+func NewService(cfg ServiceConfig) *Service {
+	cfg = cfg.withDefaults()
+	return &Service{cfg: cfg, machine: cfg.Machine, abandoned: make(chan struct{}, maxAbandoned)}
+}
+
+// Limits returns the limits in force, defaults filled in.
+func (s *Service) Limits() Limits { return s.cfg.Limits }
+
+// newID returns an unguessable name: 128 random bits after prefix.
+func (s *Service) newID(prefix string) (string, error) {
+	var raw [16]byte
+	s.randMu.Lock()
+	_, err := io.ReadFull(s.cfg.Rand, raw[:])
+	s.randMu.Unlock()
+	if err != nil {
+		return "", fmt.Errorf("locks: no randomness: %w", err)
+	}
+	enc := base32.StdEncoding.WithPadding(base32.NoPadding)
+	return prefix + strings.ToLower(enc.EncodeToString(raw[:])), nil
+}
+
+// request returns the id under which a changing command is remembered.
+func (s *Service) request(c Common) (Request, error) {
+	if len(c.IdempotencyKey) > maxKey {
+		return Request{}, invalid("idempotency_key", "at most %d bytes; these are %d", maxKey, len(c.IdempotencyKey))
+	}
+	if c.IdempotencyKey != "" {
+		return Request{ID: c.IdempotencyKey, Hash: c.RequestHash}, nil
+	}
+	id, err := s.newID("")
+	return Request{ID: id, Own: true}, err
+}
+
+// pause waits a little before the next attempt, and reports whether there may
+// be one. The wait is random so that those who failed together do not come
+// back together.
+func pause(ctx context.Context) bool {
+	t := time.NewTimer(5*time.Millisecond + mathrand.N(45*time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
