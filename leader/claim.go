@@ -128,7 +128,8 @@ func (n *Node) count(g *group, now Instant, out *Output) {
 		return
 	}
 	c.open = false
-	if n.bound(g, n.cfg.Self, now) || !g.lead.Less(c.ballot) || !g.facts.Promised.Less(c.ballot) {
+	bound := n.bound(g, n.cfg.Self, now) && !n.off.noSecondLook
+	if bound || !g.lead.Less(c.ballot) || !g.facts.Promised.Less(c.ballot) {
 		return
 	}
 	out.Advice = append(out.Advice, Advice{g.id, c.ballot})

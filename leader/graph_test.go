@@ -73,7 +73,7 @@ func TestAllGraphs(t *testing.T) {
 			w := newWorld(5, uint64(graph*5+leader+1), mutant{})
 			w.establish(t, leader)
 			w.only(links...)
-			w.run(w.now + 4000*ms)
+			w.run(w.now + 3500*ms)
 			name := fmt.Sprintf("links %v, leader %d", links, leader)
 			w.judge(t, name, 1)
 			if w.keeps(leader) && w.changes != 0 {
@@ -106,7 +106,7 @@ func TestSmallGraphs(t *testing.T) {
 						w.cut(l[0], l[1])
 					}
 				}
-				w.run(w.now + 4000*ms)
+				w.run(w.now + 3500*ms)
 				name := fmt.Sprintf("%d nodes, graph %b, leader %d", nodes, graph, leader)
 				w.judge(t, name, 1)
 				if w.keeps(leader) && w.changes != 0 {
@@ -144,7 +144,7 @@ func TestOneWayGraphs(t *testing.T) {
 		leader := seed % 5
 		w.establish(t, leader)
 		w.scramble(true)
-		w.run(w.now + 4500*ms)
+		w.run(w.now + 3500*ms)
 		name := fmt.Sprintf("seed %d", seed+1)
 		w.judge(t, name, 1)
 		if w.keeps(leader) && w.changes != 0 {

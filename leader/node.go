@@ -16,9 +16,10 @@ type Node struct {
 	random random
 	health Health
 
-	first uint64 // number of the first heartbeat of this process
-	seq   uint64 // number of the last one sent
-	beat  Instant
+	first uint64  // number of the first heartbeat of this process
+	seq   uint64  // number of the last one sent
+	beat  Instant // when the next ones are due
+	told  Instant // when the last ones were sent
 
 	peers  []*peer
 	groups []*group
@@ -33,6 +34,7 @@ type mutant struct {
 	claimFromLead  bool // claims are numbered from the own lead only
 	replacedRenews bool // a leader that has been replaced still binds acceptors
 	takeOver       bool // who does not hear the leader claims, whatever neighbours say
+	noSecondLook   bool // a claim is won even if our acceptor has been bound since
 	noJitter       bool // heartbeats are evenly spaced: the worst case for duels
 }
 
@@ -47,6 +49,7 @@ func NewNode(cfg Config, now Instant) *Node {
 		first:  cfg.Incarnation<<32 + 1,
 		seq:    cfg.Incarnation << 32,
 		beat:   now,
+		told:   now - Instant(cfg.Heartbeat),
 	}
 }
 
@@ -85,6 +88,9 @@ func (n *Node) SetGroup(group uint64, f Facts, now Instant, out *Output) {
 		n.seatVoters(g, f.Voters)
 	case g.facts.Promised.Less(f.Promised) && f.Promised.Member != g.me && !n.off.noGrace:
 		g.grace = now + Instant(n.cfg.Heartbeat*3/2)
+	}
+	if f.Own != g.facts.Own {
+		n.tellSoon(now)
 	}
 	f.Voters = g.facts.Voters
 	g.facts = f
@@ -129,8 +135,9 @@ func (n *Node) Tick(now Instant, h Health, out *Output) (next Instant) {
 			n.evaluate(g, now, out)
 		}
 	}
-	if beat {
+	if now >= n.beat {
 		n.beatAll(now, out)
+		n.told = now
 		t, spread := n.cfg.Heartbeat, n.cfg.Heartbeat/20
 		if n.off.noJitter {
 			spread = 0
@@ -138,6 +145,12 @@ func (n *Node) Tick(now Instant, h Health, out *Output) (next Instant) {
 		n.beat = now + Instant(n.random.between(t-spread, t+spread+1))
 	}
 	return n.Next()
+}
+
+// tellSoon has the next heartbeats sent at once, or as soon as the last ones
+// are not too recent: what this node has to say about a group has changed.
+func (n *Node) tellSoon(now Instant) {
+	n.beat = min(n.beat, max(now, n.told+Instant(n.cfg.Heartbeat/5)))
 }
 
 // Next returns when Tick should be called next.

@@ -19,6 +19,10 @@ type world struct {
 	nodes  []*host
 	pass   [8][8]bool // pass[a][b]: what a sends reaches b
 	loss   int64      // percent
+	least  Instant    // one-way delay, to most
+	most   Instant
+	disk   Instant // a promise or vote waits for up to this long for the disk
+	delay  int64   // Config.ClaimDelay
 	off    mutant
 	on     func(h *host, a Advice) // told of advice before it is followed
 
@@ -77,7 +81,7 @@ type event struct {
 const ms = Instant(millisecond)
 
 func newWorld(n int, seed uint64, off mutant) *world {
-	w := &world{random: random(seed * 7919), off: off, gap: 0}
+	w := &world{random: random(seed * 7919), off: off, least: 300_000, most: 4 * ms}
 	for a := range n {
 		for b := range n {
 			w.pass[a][b] = a != b
@@ -105,7 +109,7 @@ func (w *world) start(h *host, after Instant) {
 	h.dead, h.frozen, h.held, h.wake = false, false, nil, -1
 	h.own, h.leading, h.facts = synod.Ballot{}, false, Facts{}
 	h.health = Health{Disk: true, Loop: true}
-	h.m = NewNode(Config{Self: nid(h.id), Incarnation: h.incarnation, Seed: w.random.next()}, w.now+after)
+	h.m = NewNode(Config{Self: nid(h.id), Incarnation: h.incarnation, Seed: w.random.next(), ClaimDelay: w.delay}, w.now+after)
 	h.m.off = w.off
 	w.sync(h)
 	w.step(h)
@@ -139,7 +143,10 @@ func (w *world) send(e event) {
 	if !w.pass[e.from][e.to] || w.nodes[e.to].dead || w.loss > 0 && w.random.between(0, 100) < w.loss {
 		return
 	}
-	e.at = w.now + Instant(w.random.between(300_000, 4_000_000))
+	e.at = w.now + Instant(w.random.between(int64(w.least), int64(w.most)))
+	if e.kind != kLeader {
+		e.at += Instant(w.random.between(0, int64(w.disk)))
+	}
 	e.sender, e.receiver = w.nodes[e.from].incarnation, w.nodes[e.to].incarnation
 	w.push(e)
 }
