@@ -1,0 +1,234 @@
+package fd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/prytany/prytany/synod"
+)
+
+const (
+	joinFirst = 250 * time.Millisecond // back-off between attempts to join, doubled
+	joinLast  = 10 * time.Second       // up to this
+	spread    = 2 * time.Second        // the longest wait for a change to leave this node
+)
+
+// A Detector is this node's part in the gossip. All methods may be called from
+// any goroutine.
+type Detector struct {
+	cfg   Config
+	list  *memberlist.Memberlist
+	plane *plane
+	news  chan struct{} // of capacity one: the view has changed
+	dirty chan struct{} // of capacity one: self has changed
+
+	// Held for moments only; never while calling memberlist.
+	mu    sync.Mutex
+	self  Node
+	table table
+}
+
+// New opens the gossip sockets and returns a detector that knows only itself.
+// Others may join it from now on. End it by Run or Close.
+func New(cfg Config) (*Detector, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	plane, err := newPlane()
+	if err != nil {
+		return nil, fmt.Errorf("fd: coordinates: %w", err)
+	}
+	d := &Detector{
+		cfg:   cfg,
+		plane: plane,
+		news:  make(chan struct{}, 1),
+		dirty: make(chan struct{}, 1),
+		self:  cfg.Self,
+		table: table{members: make(map[synod.NodeID]member)},
+	}
+	settings := cfg.settings(log.New(&logWriter{log: cfg.Log}, "", 0))
+	settings.Delegate, settings.Events, settings.Ping = delegate{d}, delegate{d}, delegate{d}
+	settings.Alive, settings.Merge, settings.Conflict = delegate{d}, delegate{d}, delegate{d}
+	if err := cfg.listen(settings); err != nil {
+		return nil, err
+	}
+	if d.list, err = memberlist.Create(settings); err != nil {
+		return nil, errors.Join(fmt.Errorf("fd: %w", err), settings.Transport.Shutdown())
+	}
+	return d, nil
+}
+
+// Run joins through the seeds and spreads changes of this node's description
+// until ctx ends. It keeps trying seeds that do not answer and members that
+// were lost, so that the two sides of a healed partition find each other. It
+// does not say good-bye: for that, Leave before. When it returns, the sockets
+// are closed.
+func (d *Detector) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	running.Go(func() { d.publish(ctx) })
+	d.join(ctx)
+	running.Wait()
+	return errors.Join(context.Cause(ctx), d.Close())
+}
+
+// join contacts whoever is missing, at growing intervals.
+func (d *Detector) join(ctx context.Context) {
+	wait := joinFirst
+	var missed []string
+	for ctx.Err() == nil {
+		d.mu.Lock()
+		forgot := d.table.forget(time.Now().Add(-d.cfg.KeepDead))
+		d.mu.Unlock()
+		if forgot {
+			d.signal()
+		}
+		missing := d.missing()
+		if !slices.Equal(missing, missed) {
+			wait, missed = joinFirst, missing
+		}
+		for _, addr := range missing {
+			if ctx.Err() != nil {
+				return
+			}
+			if _, err := d.list.Join([]string{addr}); err != nil {
+				d.cfg.Log.Debug("gossip: cannot join yet", "addr", addr, "retry", wait, "err", err)
+			}
+		}
+		// Spread over ±25 %, so that nodes that start together do not stay in step.
+		pause := time.NewTimer(wait*3/4 + rand.N(wait/2))
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		}
+		pause.Stop()
+		wait = min(2*wait, joinLast)
+	}
+}
+
+// missing lists the addresses of seeds that are no live member, and of members
+// that were lost without leaving.
+func (d *Detector) missing() (out []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	alive := make(map[string]bool)
+	for _, n := range d.table.view.Nodes {
+		if n.State != Dead {
+			alive[n.GossipAddr] = true
+		} else if !d.table.members[n.ID].left {
+			out = append(out, n.GossipAddr)
+		}
+	}
+	out = append(out, d.cfg.Join...)
+	slices.Sort(out)
+	return slices.DeleteFunc(slices.Compact(out), func(addr string) bool { return alive[addr] })
+}
+
+// publish tells others whenever self has changed.
+func (d *Detector) publish(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.dirty:
+			if err := d.list.UpdateNode(spread); err != nil {
+				d.cfg.Log.Debug("gossip: change of description not sent yet", "err", err)
+			}
+		}
+	}
+}
+
+// Close ends the gossip without a good-bye. Others will think this node dead.
+// Run does it too.
+func (d *Detector) Close() error { return d.list.Shutdown() }
+
+// Addr is the address under which others reach this detector.
+func (d *Detector) Addr() string { return d.list.LocalNode().Address() }
+
+// View returns what gossip says now.
+func (d *Detector) View() View {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.table.view
+}
+
+// Changed has something to receive if the view has changed since the last
+// receive. It is for one receiver.
+func (d *Detector) Changed() <-chan struct{} { return d.news }
+
+// signal says that the view has changed.
+func (d *Detector) signal() { poke(d.news) }
+
+// poke fills a channel of capacity one.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // the receiver has not yet heard of the last change
+	}
+}
+
+// SetMeta changes this node's description, which spreads while Run runs. ID
+// and GossipAddr stay as they are. It fails, and changes nothing, if the
+// description becomes too long. update must not call the Detector.
+func (d *Detector) SetMeta(update func(*Node)) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := d.self
+	update(&next)
+	next.ID, next.GossipAddr = d.self.ID, d.self.GossipAddr
+	if _, err := encodeMeta(next); err != nil {
+		return err
+	}
+	if next != d.self {
+		d.self = next
+		poke(d.dirty)
+	}
+	return nil
+}
+
+// Leaving tells everybody that this node is about to go, so that they take its
+// work over before it does. Gossip itself cannot tell a leave from a death.
+func (d *Detector) Leaving() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.self.State != Leaving {
+		d.self.State = Leaving // a flag: the description stays as long as it is
+		poke(d.dirty)
+	}
+}
+
+// Leave tells everybody that this node is gone, Leaving included, and waits
+// until that is on its way or ctx ends. Run goes on until its context ends.
+func (d *Detector) Leave(ctx context.Context) error {
+	d.Leaving()
+	done := make(chan error, 1)
+	go func() {
+		err := d.list.UpdateNode(spread)
+		done <- errors.Join(err, d.list.Leave(spread))
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("fd: leave: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("fd: leave: %w", context.Cause(ctx))
+	}
+}
+
+// HealthScore is how well this node keeps up with the gossip: 0 is well, each
+// point stretches its probes ("Lifeguard", Dadgar et al., 2017).
+func (d *Detector) HealthScore() int { return d.list.GetHealthScore() }
+
+// RTT predicts the round trip to a node. ok is false until that node has
+// answered a probe.
+func (d *Detector) RTT(id synod.NodeID) (e Estimate, ok bool) { return d.plane.estimate(id) }

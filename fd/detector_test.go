@@ -1,0 +1,259 @@
+package fd
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/prytany/prytany/synod"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// Memberlist's Shutdown does not wait for a sync or a probe over TCP
+		// that has begun; it ends by its own timeout of two seconds.
+		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"),
+		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
+	)
+}
+
+// patience is how long a test waits for gossip on a slow machine.
+const patience = 60 * time.Second
+
+// start runs a detector on the loopback until the test ends, or stop is called.
+func start(t *testing.T, cfg Config) (d *Detector, stop func()) {
+	t.Helper()
+	if cfg.Bind == "" {
+		cfg.Bind = "127.0.0.1:0"
+	}
+	d, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { d.Run(ctx) })
+	stop = func() { cancel(); running.Wait() }
+	t.Cleanup(stop)
+	return d, stop
+}
+
+// wait waits until the view of d is as wanted.
+func wait(t *testing.T, d *Detector, what string, ok func(View) bool) {
+	t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for !ok(d.View()) {
+		select {
+		case <-d.Changed():
+		case <-limit.C:
+			t.Fatalf("%s: not so after %v: %+v", what, patience, d.View())
+		}
+	}
+}
+
+// in reports whether the node with this id is in the state.
+func in(id synod.NodeID, s State) func(View) bool {
+	return func(v View) bool {
+		n, ok := v.Find(id)
+		return ok && n.State == s
+	}
+}
+
+// node is a description with an id and a name.
+func node(id synod.NodeID) Node { return Node{ID: id, Name: fmt.Sprintf("n%d", id)} }
+
+func TestJoinDescribeLeave(t *testing.T) {
+	self := full()
+	self.ID, self.State = 1, Alive
+	a, _ := start(t, Config{Self: self, Label: "x", SecretKey: make([]byte, 32)})
+	b, stop := start(t, Config{Self: node(2), Join: []string{a.Addr()}, Label: "x", SecretKey: make([]byte, 32)})
+	wait(t, b, "b sees a", in(1, Alive))
+	wait(t, a, "a sees b", in(2, Alive))
+	self.GossipAddr = a.Addr()
+	if got, _ := b.View().Find(1); got != self {
+		t.Errorf("b sees %+v; want %+v", got, self)
+	}
+	for range 2 {
+		if err := b.SetMeta(func(n *Node) { n.Zone, n.ID = "z", 7 }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait(t, a, "a sees the zone of b", func(v View) bool { n, _ := v.Find(2); return n.Zone == "z" })
+	if err := b.SetMeta(func(n *Node) { n.Zone = strings.Repeat("z", 256) }); err == nil {
+		t.Error("SetMeta took a description that does not fit")
+	}
+
+	b.Leaving()
+	wait(t, a, "a sees b leaving", in(2, Leaving))
+	if err := b.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, a, "a sees b gone", in(2, Dead))
+	if addrs := a.missing(); len(addrs) != 0 {
+		t.Errorf("a looks for %v; want nobody, b has left", addrs)
+	}
+	stop()
+}
+
+func TestSeedThatStartsLater(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // for a port that is free
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := l.Addr().String()
+	b, _ := start(t, Config{Self: node(2), Join: []string{seed}})
+	if got := b.missing(); len(got) != 1 || got[0] != seed {
+		t.Errorf("missing %v; want the seed", got)
+	}
+	l.Close()
+	start(t, Config{Self: node(1), Bind: seed})
+	wait(t, b, "b sees the seed", in(1, Alive))
+}
+
+func TestCrashAndReturn(t *testing.T) {
+	a, _ := start(t, Config{Self: node(1)})
+	b, crash := start(t, Config{Self: node(2), Join: []string{a.Addr()}})
+	c, _ := start(t, Config{Self: node(3), Join: []string{a.Addr()}})
+	for _, d := range []*Detector{a, c} {
+		wait(t, d, "b is seen", in(2, Alive))
+	}
+	crash()
+	for _, d := range []*Detector{a, c} {
+		wait(t, d, "the crash is seen", in(2, Dead))
+	}
+	again := node(2)
+	again.Incarnation = 1
+	start(t, Config{Self: again, Bind: b.Addr(), Join: []string{a.Addr()}})
+	wait(t, c, "the return is seen", func(v View) bool { n, _ := v.Find(2); return n.State == Alive && n.Incarnation == 1 })
+}
+
+func TestPartitionHeals(t *testing.T) {
+	var cut atomic.Bool
+	allowed := func(string) bool { return !cut.Load() }
+	a, _ := start(t, Config{Self: node(1), Allowed: allowed})
+	b, _ := start(t, Config{Self: node(2), Join: []string{a.Addr()}, Allowed: allowed})
+	wait(t, a, "a sees b", in(2, Alive))
+	wait(t, b, "b sees a", in(1, Alive))
+	cut.Store(true)
+	wait(t, a, "a loses b", in(2, Dead))
+	wait(t, b, "b loses a", in(1, Dead))
+	cut.Store(false)
+	wait(t, a, "a finds b again", in(2, Alive))
+	wait(t, b, "b finds a again", in(1, Alive))
+}
+
+func TestOtherClusterIsRefused(t *testing.T) {
+	of := func(id synod.NodeID, cluster string) Node { return Node{ID: id, Cluster: cluster} }
+	a, _ := start(t, Config{Self: of(1, "red")})
+	b, _ := start(t, Config{Self: of(2, "blue"), Join: []string{a.Addr()}})
+	c, _ := start(t, Config{Self: of(3, ""), Join: []string{a.Addr()}})
+	wait(t, a, "a sees the newcomer", in(3, Alive))
+	wait(t, c, "the newcomer sees a", in(1, Alive))
+	if n, err := b.list.Join([]string{a.Addr()}); n != 0 || err == nil {
+		t.Errorf("blue joined red: %d, %v", n, err)
+	}
+	for _, d := range []*Detector{a, c} {
+		if n, ok := d.View().Find(2); ok {
+			t.Errorf("sees a node of another cluster: %+v", n)
+		}
+	}
+	if err := c.SetMeta(func(n *Node) { n.Cluster = "red" }); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, a, "a sees that the newcomer has joined", func(v View) bool { n, _ := v.Find(3); return n.Cluster == "red" })
+}
+
+func TestConflicts(t *testing.T) {
+	a, _ := start(t, Config{Self: Node{ID: 1, Name: "same"}})
+	b, _ := start(t, Config{Self: Node{ID: 2, Name: "same"}, Join: []string{a.Addr()}})
+	wait(t, a, "a sees one name twice", func(v View) bool {
+		return len(v.Conflicts) == 1 && sameConflict(v.Conflicts[0],
+			Conflict{"same", []synod.NodeID{1, 2}, []string{a.Addr(), b.Addr()}})
+	})
+	copied, _ := start(t, Config{Self: Node{ID: 2}, Join: []string{a.Addr()}})
+	wait(t, a, "a sees one identity twice", func(v View) bool {
+		for _, c := range v.Conflicts {
+			if sameConflict(c, Conflict{"same", []synod.NodeID{2}, []string{b.Addr(), copied.Addr()}}) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func TestRoundTripsAreEstimated(t *testing.T) {
+	a, _ := start(t, Config{Self: node(1)})
+	start(t, Config{Self: node(2), Join: []string{a.Addr()}})
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for {
+		if e, ok := a.RTT(2); ok {
+			if e.RTT <= 0 || e.Error <= 0 {
+				t.Errorf("estimate = %+v", e)
+			}
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			t.Fatal("no probe was answered")
+		}
+	}
+	if s := a.HealthScore(); s < 0 {
+		t.Errorf("health score %d", s)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	a, _ := start(t, Config{Self: node(1)})
+	tests := []struct {
+		name string
+		cfg  Config
+		want []string // in the text
+	}{
+		{"no id", Config{Bind: "127.0.0.1:0"}, []string{"Self.ID"}},
+		{"no address", Config{Self: node(2)}, []string{"Bind"}},
+		{"bad key", Config{Self: node(2), Bind: "127.0.0.1:0", SecretKey: []byte("short")}, []string{"16, 24 or 32"}},
+		{"long label", Config{Self: node(2), Bind: "127.0.0.1:0", Label: strings.Repeat("x", 256)}, []string{"label", "255"}},
+		{"port taken", Config{Self: node(2), Bind: a.Addr()}, []string{a.Addr(), "taken", "another port"}},
+		{"not ours", Config{Self: node(2), Bind: "192.0.2.1:0"}, []string{"192.0.2.1:0", "address of this machine"}},
+		{"not an address", Config{Self: node(2), Bind: "nonsense"}, []string{"nonsense"}},
+		{"bad advertised port", Config{Self: node(2), Bind: "127.0.0.1:0", Advertise: "10.0.0.1:x"}, []string{"advertise", "10.0.0.1:x"}},
+		{"every address", Config{Self: node(2), Bind: "[::]:0"}, []string{"[::]:0", "every address"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := New(tt.cfg)
+			if err == nil {
+				d.Close()
+				t.Fatal("no error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestAdvertise(t *testing.T) {
+	d, err := New(Config{Self: node(1), Bind: "127.0.0.1:0", Advertise: "127.0.0.2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if host, port, _ := net.SplitHostPort(d.Addr()); host != "127.0.0.2" || port == "0" {
+		t.Errorf("Addr() = %s; want 127.0.0.2 and the port bound to", d.Addr())
+	}
+}
