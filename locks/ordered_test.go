@@ -1,0 +1,72 @@
+package locks
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestTreeIsLikeAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var tr tree[int]
+		m := map[string]int{}
+		old, was := tr, maps.Clone(m)
+		for i := range rapid.IntRange(0, 300).Draw(t, "steps") {
+			key := fmt.Sprint(rapid.IntRange(0, 60).Draw(t, "key"))
+			switch rapid.IntRange(0, 9).Draw(t, "what") {
+			case 0, 1, 2, 3:
+				tr.delete(key)
+				delete(m, key)
+			case 4:
+				old, was = tr, maps.Clone(m)
+			default:
+				tr.set(key, i)
+				m[key] = i
+			}
+		}
+		sameAs(t, tr, m)
+		sameAs(t, old, was) // what came after did not touch it
+		keys := slices.Sorted(maps.Keys(m))
+		var values []int
+		for _, k := range keys {
+			values = append(values, m[k])
+		}
+		sameAs(t, build(keys, values), m)
+	})
+}
+
+func sameAs(t *rapid.T, tr tree[int], m map[string]int) {
+	if got := maps.Collect(tr.from("")); !maps.Equal(got, m) || tr.len != len(m) {
+		t.Fatalf("tree of %d: %v\nwant %v", tr.len, got, m)
+	}
+	for _, from := range []string{"", "3", "35", "x"} {
+		var got, want []string
+		for k := range tr.from(from) {
+			got = append(got, k)
+		}
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if k >= from {
+				want = append(want, k)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("from %q: %v; want %v", from, got, want)
+		}
+	}
+	balanced(t, tr.root)
+}
+
+func balanced(t *rapid.T, n *node[int]) {
+	if n == nil {
+		return
+	}
+	l, r := n.left.tall(), n.right.tall()
+	if n.height != 1+max(l, r) || l > r+1 || r > l+1 {
+		t.Fatalf("at %s: height %d over %d and %d", n.key, n.height, l, r)
+	}
+	balanced(t, n.left)
+	balanced(t, n.right)
+}
