@@ -16,7 +16,8 @@
 //   - A leader is content while a quorum of neighbours follows no higher
 //     ballot, or while a neighbour is content with a higher one.
 //   - A follower is content while the leader itself says, over a direct link,
-//     that it is content; or for a moment after it has promised to a new one.
+//     that it is content; or for a moment after it has promised to a new one
+//     or entered a new configuration.
 //   - A node may claim the lead only if it is not content, reaches a quorum,
 //     and no neighbour is content. So a leader that still has its quorum is
 //     left alone by a node that merely cannot hear it.

@@ -84,7 +84,7 @@ func TestAllGraphs(t *testing.T) {
 	}
 	y.log(t)
 	if y.cases != 4990 || y.moved != 1470 {
-		t.Errorf("%d cases, %d with a change; counted by hand: 4990 and 1470", y.cases, y.moved)
+		t.Errorf("%d cases, %d with a change; want 4990 and 1470", y.cases, y.moved)
 	}
 }
 

@@ -155,7 +155,10 @@ func (n *Node) follow(g *group, out *Output) {
 
 // feel decides whether this node is content with the lead, and leads.
 func (n *Node) feel(g *group, now Instant, out *Output) {
-	content, leading, reason := n.contentment(g, now)
+	content, leading, reason := n.contentment(g)
+	if !content && now < g.grace {
+		content, reason = true, reasonGrace
+	}
 	if content {
 		g.fails = 0
 	}
@@ -177,7 +180,8 @@ func (n *Node) feel(g *group, now Instant, out *Output) {
 	out.Events = append(out.Events, Event{Kind: kind, Group: g.id, Node: g.leader(), Ballot: g.lead, Reason: reason})
 }
 
-func (n *Node) contentment(g *group, now Instant) (content, leading bool, reason string) {
+// contentment is how this node feels, grace apart, and why.
+func (n *Node) contentment(g *group) (content, leading bool, reason string) {
 	switch {
 	case g.lead.IsZero():
 		return false, false, reasonNoLeader
@@ -196,9 +200,6 @@ func (n *Node) contentment(g *group, now Instant) (content, leading bool, reason
 			}
 			reason = reasonLeaderSad
 		}
-	}
-	if now < g.grace {
-		return true, false, reasonGrace
 	}
 	return false, false, reason
 }

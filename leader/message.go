@@ -115,7 +115,7 @@ const (
 	reasonLeaderWell  = "the leader says it is content"
 	reasonLeaderSad   = "the leader is not content"
 	reasonLeaderDown  = "no link to the leader"
-	reasonGrace       = "has just promised"
+	reasonGrace       = "has just promised, or entered the configuration"
 	reasonPromised    = "has promised"
 	reasonHeard       = "its owner says so"
 	reasonConfig      = "another configuration"

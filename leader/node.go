@@ -66,7 +66,9 @@ func (n *Node) find(id uint64) (int, bool) {
 
 // SetGroup adds a group or tells new facts about it. It keeps no reference to
 // f.Voters. To have promised to another node since the last call is to be
-// content for a moment: until that node's own heartbeats arrive.
+// content for a moment: until that node's own heartbeats arrive. So is a new
+// configuration: its voters enter it one by one, and its designated leader
+// leads from the start.
 func (n *Node) SetGroup(group uint64, f Facts, now Instant, out *Output) {
 	if len(f.Voters) > synod.MaxSeats {
 		panic(fmt.Sprintf("leader: group %d has %d voters; want at most %d", group, len(f.Voters), synod.MaxSeats))
@@ -84,6 +86,9 @@ func (n *Node) SetGroup(group uint64, f Facts, now Instant, out *Output) {
 	case g.facts.Config != f.Config: // ballots of two configurations are not comparable
 		*g = *newGroup(group, now)
 		n.seatVoters(g, f.Voters)
+		if !n.off.noGrace {
+			g.grace = now + Instant(n.cfg.Heartbeat*2)
+		}
 	case !slices.Equal(g.facts.Voters, f.Voters):
 		n.seatVoters(g, f.Voters)
 	case g.facts.Promised.Less(f.Promised) && f.Promised.Member != g.me && !n.off.noGrace:
@@ -116,6 +121,9 @@ func (n *Node) seatVoters(g *group, voters []Voter) {
 func (n *Node) DropGroup(group uint64) {
 	if i, ok := n.find(group); ok {
 		n.groups = slices.Delete(n.groups, i, i+1)
+		for _, p := range n.peers {
+			p.reports = slices.DeleteFunc(p.reports, func(r Report) bool { return r.Group == group })
+		}
 		n.meet()
 	}
 }
@@ -135,7 +143,7 @@ func (n *Node) Tick(now Instant, h Health, out *Output) (next Instant) {
 			n.evaluate(g, now, out)
 		}
 	}
-	if now >= n.beat {
+	if beat {
 		n.beatAll(now, out)
 		n.told = now
 		t, spread := n.cfg.Heartbeat, n.cfg.Heartbeat/20

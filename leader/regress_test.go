@@ -197,7 +197,7 @@ func grace(t testing.TB, _ uint64, off mutant) {
 	d.now += 74 * ms
 	d.n.Tick(d.now, d.h, &d.out)
 	d.wantLeader(2, true)
-	d.now += 26 * ms
+	d.now += 54 * ms
 	d.n.Tick(d.now, d.h, &d.out)
 	d.wantLeader(2, false)
 }

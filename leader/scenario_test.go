@@ -17,7 +17,6 @@ type story struct {
 	worst   Instant // longest time without a commit
 	length  Instant
 	happens func(w *world)
-	halts   bool // no quorum at the end, so no progress either
 }
 
 var all5 = [][2]int{{0, 1}, {0, 2}, {0, 3}, {0, 4}, {1, 2}, {1, 3}, {1, 4}, {2, 3}, {2, 4}, {3, 4}}
@@ -28,47 +27,53 @@ var all5 = [][2]int{{0, 1}, {0, 2}, {0, 3}, {0, 4}, {1, 2}, {1, 3}, {1, 4}, {2, 
 // November 2020) and the plain faults.
 func stories() []story {
 	return []story{
-		{"cloudflare", 3, 2, 0, 150 * ms, 6000 * ms, func(w *world) { w.cut(0, 2) }, false},
-		{"chained", 3, 0, 0, 150 * ms, 6000 * ms, func(w *world) { w.cut(0, 2) }, false},
-		{"chained, leader in the middle", 3, 1, 0, 150 * ms, 6000 * ms, func(w *world) { w.cut(0, 2) }, false},
+		{"cloudflare", 3, 2, 0, 150 * ms, 6000 * ms, func(w *world) { w.cut(0, 2) }},
+		{"chained", 3, 0, 0, 150 * ms, 6000 * ms, func(w *world) { w.cut(0, 2) }},
+		{"chained, leader in the middle", 3, 1, 0, 150 * ms, 6000 * ms, func(w *world) { w.cut(0, 2) }},
 		{"quorum-loss", 5, 2, 1, 1100 * ms, 4000 * ms, func(w *world) {
 			w.only([2]int{0, 1}, [2]int{0, 2}, [2]int{0, 3}, [2]int{0, 4})
-		}, false},
+		}},
 		{"constrained", 5, 2, 1, 1100 * ms, 4000 * ms, func(w *world) {
 			w.cut(0, 2)
 			w.at(w.now+300*ms, func() { w.only([2]int{0, 1}, [2]int{0, 3}, [2]int{0, 4}) })
-		}, false},
+		}},
 		{"howard-abraham 1", 5, 0, 0, 150 * ms, 4000 * ms, func(w *world) {
 			w.only([2]int{0, 1}, [2]int{0, 2}, [2]int{1, 2}, [2]int{1, 3}, [2]int{2, 4})
-		}, false},
+		}},
 		{"howard-abraham 2", 5, 0, 1, 1100 * ms, 4000 * ms, func(w *world) {
 			for i := 2; i < 5; i++ {
 				w.cut(0, i)
 			}
-		}, false},
-		{"crash seen, 3 nodes", 3, 0, 1, 600 * ms, 3000 * ms, func(w *world) { w.crash(0, true) }, false},
-		{"crash seen, 5 nodes", 5, 0, 1, 600 * ms, 3000 * ms, func(w *world) { w.crash(0, true) }, false},
-		{"crash unseen, 3 nodes", 3, 0, 1, 800 * ms, 3000 * ms, func(w *world) { w.crash(0, false) }, false},
-		{"crash unseen, 5 nodes", 5, 0, 1, 800 * ms, 3000 * ms, func(w *world) { w.crash(0, false) }, false},
-		{"flapping node", 5, 0, 0, 150 * ms, 11000 * ms, flap(4), false},
+		}},
+		{"crash seen, 3 nodes", 3, 0, 1, 600 * ms, 3000 * ms, func(w *world) { w.crash(0, true) }},
+		{"crash seen, 5 nodes", 5, 0, 1, 600 * ms, 3000 * ms, func(w *world) { w.crash(0, true) }},
+		{"crash unseen, 3 nodes", 3, 0, 1, 800 * ms, 3000 * ms, func(w *world) { w.crash(0, false) }},
+		{"crash unseen, 5 nodes", 5, 0, 1, 800 * ms, 3000 * ms, func(w *world) { w.crash(0, false) }},
+		{"flapping node", 5, 0, 0, 150 * ms, 11000 * ms, flap(4)},
 		{"isolated node rejoins", 5, 0, 0, 150 * ms, 8000 * ms, func(w *world) {
 			for i := range 4 {
 				w.cut(4, i)
 			}
 			w.at(w.now+5000*ms, func() { w.only(all5...) })
-		}, false},
+		}},
 		{"leader frozen 4 s", 5, 0, 1, 800 * ms, 7000 * ms, func(w *world) {
 			w.freeze(0)
 			w.at(w.now+4000*ms, func() { w.thaw(0) })
-		}, false},
+		}},
 		{"leader frozen 4 s, 3 nodes", 3, 0, 1, 800 * ms, 7000 * ms, func(w *world) {
 			w.freeze(0)
 			w.at(w.now+4000*ms, func() { w.thaw(0) })
-		}, false},
+		}},
+		{"new configuration", 5, 0, 0, 150 * ms, 4000 * ms, func(w *world) { w.reconfigure(0) }},
+		{"new configuration, another leader", 3, 0, 0, 150 * ms, 4000 * ms, func(w *world) { w.reconfigure(1) }},
+		{"new configuration, its leader dead", 3, 0, 1, 800 * ms, 4000 * ms, func(w *world) {
+			w.crash(1, true)
+			w.reconfigure(1)
+		}},
 		{"30 % loss for 30 s", 5, 0, 0, 900 * ms, 31000 * ms, func(w *world) {
 			w.loss = 30
 			w.at(w.now+30000*ms, func() { w.loss = 0 })
-		}, false},
+		}},
 	}
 }
 

@@ -44,6 +44,7 @@ type host struct {
 	health      Health
 	out         Output
 
+	config   uint32
 	promised synod.Ballot // durable
 	own      synod.Ballot
 	leading  bool
@@ -72,6 +73,7 @@ type event struct {
 	from, to int
 	sender   uint64 // incarnations: neither messages nor timers survive a restart
 	receiver uint64
+	config   uint32 // of what is not a leader's message
 	msg      Message
 	ballot   synod.Ballot
 	slot     uint64
@@ -88,7 +90,7 @@ func newWorld(n int, seed uint64, off mutant) *world {
 		}
 	}
 	for i := range n {
-		w.nodes = append(w.nodes, &host{id: i})
+		w.nodes = append(w.nodes, &host{id: i, config: 1})
 	}
 	return w
 }
@@ -147,6 +149,7 @@ func (w *world) send(e event) {
 	if e.kind != kLeader {
 		e.at += Instant(w.random.between(0, int64(w.disk)))
 	}
+	e.config = w.nodes[e.from].config
 	e.sender, e.receiver = w.nodes[e.from].incarnation, w.nodes[e.to].incarnation
 	w.push(e)
 }
@@ -172,6 +175,9 @@ func (w *world) handle(e event) {
 	}
 	if h.frozen {
 		h.held = append(h.held, e)
+		return
+	}
+	if kLeader < e.kind && e.kind < kWake && e.config != h.config {
 		return
 	}
 	switch e.kind {
@@ -221,7 +227,7 @@ func (w *world) step(h *host) {
 
 // sync tells the machine the facts if they have changed.
 func (w *world) sync(h *host) {
-	f := Facts{Config: 1, Promised: h.promised, Own: h.own, Leading: h.leading}
+	f := Facts{Config: h.config, Promised: h.promised, Own: h.own, Leading: h.leading}
 	if old := h.facts; old.Config == f.Config && old.Promised == f.Promised && old.Own == f.Own && old.Leading == f.Leading {
 		return
 	}
@@ -323,6 +329,27 @@ func (w *world) onAccepted(h *host, e event) {
 	if e.ballot == h.own && h.leading && e.slot == h.slot && h.heard.Len() < w.quorum() {
 		h.heard = h.heard.With(e.from)
 		w.check(h)
+	}
+}
+
+// reconfigure has the nodes enter the next configuration one by one, the
+// designated leader first unless it is dead.
+func (w *world) reconfigure(leader int) {
+	for i := range w.nodes {
+		h := w.nodes[(leader+i)%len(w.nodes)]
+		w.at(w.now+Instant(i)*15*ms, func() {
+			if h.dead {
+				return
+			}
+			h.config++
+			h.promised, h.own, h.leading = synod.Ballot{}, synod.Ballot{}, false
+			if h.id == leader {
+				h.promised = synod.Ballot{Round: 1, Member: synod.Ordinal(leader + 1)}
+				h.own, h.leading = h.promised, true
+			}
+			w.sync(h)
+			w.step(h)
+		})
 	}
 }
 
