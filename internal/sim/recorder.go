@@ -1,0 +1,101 @@
+package sim
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/prytany/prytany/locks"
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/paxos/replica"
+	"github.com/prytany/prytany/synod"
+)
+
+// hashEvery is how many slots lie between two comparisons of whole states.
+const hashEvery = 128
+
+// A recorder is a node's machine, and tells the oracle what becomes of it.
+// It implements [replica.Machine].
+type recorder struct {
+	n       *node
+	locks   *locks.Machine  // the machine itself, for looking at
+	inner   replica.Machine // the same, or what a test put around it
+	count   int             // commands applied
+	applied paxos.Slot
+	leading bool
+}
+
+func newRecorder(n *node) *recorder {
+	m := locks.NewMachine()
+	r := &recorder{n: n, locks: m, inner: m}
+	if h := n.w.opt.Hooks.Machine; h != nil {
+		r.inner = h(m)
+	}
+	n.machine = r
+	return r
+}
+
+// Apply implements [replica.Machine].
+func (r *recorder) Apply(slot paxos.Slot, cmd []byte, now time.Duration) []byte {
+	n := r.n
+	n.step()
+	result := r.inner.Apply(slot, cmd, now)
+	first := n.w.oracle.applied(n, r.count, slot, cmd, result)
+	r.count++
+	if first {
+		n.w.audit.applied(n, slot, cmd, result)
+	}
+	n.w.trace.mix(uint64(n.index), uint64(slot), hashBytes(result))
+	return result
+}
+
+// Applied implements [replica.Machine].
+func (r *recorder) Applied(slot paxos.Slot) {
+	n := r.n
+	n.w.oracle.appliedUpTo(n, r.count, r.applied, slot)
+	r.inner.Applied(slot)
+	if r.applied/hashEvery != slot/hashEvery {
+		n.w.oracle.state(n, slot, r.locks.StateHash())
+	}
+	r.applied = slot
+}
+
+// Snapshot implements [replica.Machine]. The number of commands goes with it.
+func (r *recorder) Snapshot() ([]byte, error) {
+	data, err := r.inner.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return append(binary.BigEndian.AppendUint64(nil, uint64(r.count)), data...), nil
+}
+
+// Restore implements [replica.Machine].
+func (r *recorder) Restore(data []byte) error {
+	n := r.n
+	n.step()
+	n.w.stats.Restores++
+	if len(data) < 8 {
+		panic(violation{"I6", n.name + " restores a snapshot that is too short"})
+	}
+	r.count = int(binary.BigEndian.Uint64(data))
+	r.applied = 0
+	if r.count > len(n.w.oracle.log) {
+		n.w.oracle.fail("I7", "%s restores a snapshot with %d commands; %d are chosen", n.name, r.count, len(n.w.oracle.log))
+	}
+	return r.inner.Restore(data[8:])
+}
+
+// Lead implements [replica.Machine].
+func (r *recorder) Lead(b synod.Ballot, now time.Duration) [][]byte {
+	r.n.step()
+	r.leading = true
+	return r.inner.Lead(b, now)
+}
+
+// Follow implements [replica.Machine].
+func (r *recorder) Follow() {
+	r.leading = false
+	r.inner.Follow()
+}
+
+// Ask implements [replica.Machine].
+func (r *recorder) Ask(req []byte, now time.Duration) []byte { return r.inner.Ask(req, now) }

@@ -1,0 +1,115 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var (
+	seeds = flag.Int("seeds", 0, "number of seeds to run; 0 means 60, or 12 with -short")
+	from  = flag.Uint64("from", 1, "the first seed")
+	seed  = flag.Uint64("seed", 0, "run this seed alone, and print its trace with -v")
+)
+
+// TestSeeds runs many worlds at once, one to a processor.
+func TestSeeds(t *testing.T) {
+	if *seed != 0 {
+		o := Swarm(*seed)
+		o.Verbose = testing.Verbose()
+		r, err := Run(o)
+		if err == nil {
+			err = checkHistory(r)
+		}
+		t.Logf("%+v\n%+v", o, r.Stats)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	n := *seeds
+	if n == 0 {
+		n = 60
+		if testing.Short() {
+			n = 12
+		}
+	}
+	campaign(t, *from, n)
+}
+
+// maxFailures ends a campaign early.
+const maxFailures = 5
+
+// campaign runs n seeds from first on and says how fast it was.
+func campaign(t *testing.T, first uint64, n int) {
+	var (
+		next     atomic.Uint64
+		failures atomic.Int32
+		mu       sync.Mutex
+		total    Stats
+		sim      time.Duration
+		wg       sync.WaitGroup
+		start    = time.Now()
+	)
+	next.Store(first - 1)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				s := next.Add(1)
+				if s >= first+uint64(n) || failures.Load() >= maxFailures {
+					return
+				}
+				r, err := Run(Swarm(s))
+				if err == nil {
+					err = checkHistory(r)
+				}
+				mu.Lock()
+				if err != nil {
+					failures.Add(1)
+					t.Errorf("%v", err)
+				}
+				total.add(&r.Stats)
+				sim += r.Time
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	wall := time.Since(start) * time.Duration(runtime.GOMAXPROCS(0))
+	t.Logf("%d seeds, %v simulated, %.0f simulated seconds per second and core", n, sim.Round(time.Second), sim.Seconds()/wall.Seconds())
+	t.Logf("%s", total.String())
+}
+
+func (s *Stats) add(o *Stats) {
+	s.Events += o.Events
+	s.Packets += o.Packets
+	s.Dropped += o.Dropped
+	s.Turns += o.Turns
+	s.Writes += o.Writes
+	s.Snapshots += o.Snapshots
+	s.Crashes += o.Crashes
+	s.Elections += o.Elections
+	s.Restores += o.Restores
+	s.Reconfigured += o.Reconfigured
+	s.Done += o.Done
+	s.Unknown += o.Unknown
+	s.Expired += o.Expired
+	for i := range s.Faults {
+		s.Faults[i] += o.Faults[i]
+	}
+}
+
+func (s *Stats) String() string {
+	out := fmt.Sprintf("events %d, packets %d, dropped %d, turns %d, writes %d, snapshots %d, restores %d, crashes %d, elections %d, reconfigurations %d, operations %d, unknown %d, expired %d; faults:",
+		s.Events, s.Packets, s.Dropped, s.Turns, s.Writes, s.Snapshots, s.Restores, s.Crashes, s.Elections, s.Reconfigured, s.Done, s.Unknown, s.Expired)
+	for i, n := range s.Faults {
+		out += fmt.Sprintf(" %v %d,", Fault(i), n)
+	}
+	return out
+}
+
+func checkHistory(Report) error { return nil }

@@ -1,0 +1,255 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/paxos/replica"
+	"github.com/prytany/prytany/synod"
+)
+
+// A World is one whole cluster with its clients, in one goroutine, on virtual
+// time. All its chance comes from one seed.
+type World struct {
+	opt    Options
+	rng    *rand.Rand
+	now    time.Duration
+	events schedule
+	trace  trace
+	stats  Stats
+
+	first    paxos.Membership // the configuration the group begins with
+	nodes    []*node
+	links    []link // from*len(nodes)+to
+	slowDisk []delay
+	oracle   *oracle
+	audit    *audit
+	clients  []*client
+	nemesis  nemesis
+	history  History
+
+	healed   bool // no more faults
+	stopping bool // clients begin nothing new
+	quiesced bool // clients are done
+}
+
+// Stats count what happened in a run.
+type Stats struct {
+	Events, Packets, Dropped, Turns, Writes, Snapshots uint64
+	Crashes, Elections, Restores, Reconfigured         int
+	Faults                                             [numFaults]int
+	Done, Unknown                                      int // operations of clients
+	Expired                                            int // sessions
+}
+
+// A Report is what a run was like.
+type Report struct {
+	Options Options
+	Time    time.Duration // simulated
+	Hash    uint64        // of the trace
+	Stats   Stats
+	History History
+	Slots   paxos.Slot
+}
+
+// A Failure is a run that broke an invariant.
+type Failure struct {
+	Seed      uint64
+	Mode      Mode
+	Invariant string
+	Detail    string
+	At        time.Duration
+	Trace     string // the last lines
+}
+
+func (f *Failure) Error() string {
+	return fmt.Sprintf("seed %d (%v) at %v: %s: %s\n"+
+		"repeat: go test ./internal/sim -run TestSeeds -seed=%d -v\n"+
+		"the last lines of the trace:\n%s", f.Seed, f.Mode, f.At, f.Invariant, f.Detail, f.Seed, f.Trace)
+}
+
+// Run carries out one run. The error, if any, is a *Failure.
+func Run(o Options) (Report, error) {
+	w := newWorld(o)
+	err := w.run()
+	return Report{o, w.now, w.trace.hash, w.stats, w.history, w.oracle.chosen}, err
+}
+
+func newWorld(o Options) *World {
+	w := &World{opt: o, rng: rand.New(rand.NewPCG(o.Seed, 0x776f726c64))}
+	w.trace.live = nil
+	if o.Verbose {
+		w.trace.live = func(l line) { fmt.Println(l) }
+	}
+	for i := range o.Nodes {
+		n := &node{w: w, index: i, id: synod.NodeID(i + 1), name: fmt.Sprintf("node %d", i+1)}
+		w.nodes = append(w.nodes, n)
+	}
+	w.first = paxos.Membership{ID: 1, Next: synod.Ordinal(o.Voters + 1)}
+	for _, n := range w.nodes[:o.Voters] {
+		w.first.Voters = append(w.first.Voters, paxos.Member{Node: n.id, Ordinal: synod.Ordinal(n.index + 1), Name: n.name})
+	}
+	w.links = make([]link, o.Nodes*o.Nodes)
+	for i := range w.links {
+		w.links[i] = link{drop: o.Drop, dup: o.Dup, delay: o.Delay}
+	}
+	w.slowDisk = make([]delay, o.Nodes)
+	w.oracle = newOracle(w.first, o.Nodes)
+	w.audit = newAudit(w)
+	w.nemesis.w = w
+	return w
+}
+
+// at schedules fn.
+func (w *World) at(t time.Duration, fn func()) { w.events.add(max(t, w.now)).fn = fn }
+
+// ids returns the nodes with index below n.
+func (w *World) ids(n int) []synod.NodeID {
+	var out []synod.NodeID
+	for _, n := range w.nodes[:n] {
+		out = append(out, n.id)
+	}
+	return out
+}
+
+func (w *World) indexOf(id synod.NodeID) int {
+	if id < 1 || int(id) > len(w.nodes) {
+		return -1
+	}
+	return int(id) - 1
+}
+
+// sync returns what a write of node i takes now.
+func (w *World) sync(i int) delay {
+	if d := w.slowDisk[i]; d != (delay{}) {
+		return d
+	}
+	return w.opt.Sync
+}
+
+// run lets time pass until the end, or until an invariant breaks.
+func (w *World) run() (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case violation:
+			err = &Failure{w.opt.Seed, w.opt.Mode, p.Invariant, p.Detail, w.now, w.trace.last()}
+		default:
+			panic(p)
+		}
+	}()
+	for _, n := range w.nodes {
+		n.start()
+	}
+	for i := range w.opt.Clients {
+		w.addClient(i)
+	}
+	if w.opt.Voters < w.opt.Nodes {
+		w.at(time.Second, w.grow)
+	}
+	w.nemesis.begin()
+	w.until(w.opt.Chaos)
+	w.healed = true
+	w.nemesis.heal()
+	w.until(w.opt.Chaos + w.opt.Settle)
+	w.stopping = true
+	w.finish()
+	return nil
+}
+
+// until lets time pass until t.
+func (w *World) until(t time.Duration) {
+	for w.events.len() > 0 && w.events.heap[0].at <= t {
+		w.step()
+	}
+	w.now = t
+}
+
+// step makes the next event happen.
+func (w *World) step() {
+	e := w.events.pop()
+	w.now = e.at
+	w.stats.Events++
+	if e.packet {
+		w.arrive(int(e.from), int(e.to), e.pkt)
+	} else {
+		e.fn()
+	}
+	w.events.release(e)
+}
+
+// finish lets clients end what they have begun, and the nodes agree. Both must
+// happen within bounds, for nothing but a fault that the cluster must survive
+// hinders them any more.
+func (w *World) finish() {
+	end := w.now + w.opt.Finish
+	for w.busyClients() > 0 {
+		if w.now >= end {
+			panic(violation{"liveness", w.stuck()})
+		}
+		w.until(w.now + 100*time.Millisecond)
+	}
+	w.quiesced = true
+	end = w.now + w.opt.Finish
+	for !w.converged() {
+		if w.now >= end {
+			panic(violation{"liveness", "nodes do not agree after everything has healed: " + w.positions()})
+		}
+		w.until(w.now + 100*time.Millisecond)
+	}
+	w.audit.final()
+	if w.opt.Mode == Quiet {
+		if w.stats.Elections != 1+len(w.oracle.configs)-1 {
+			panic(violation{"quiet", fmt.Sprintf("%d elections without any fault", w.stats.Elections)})
+		}
+		if w.stats.Unknown != 0 {
+			panic(violation{"quiet", fmt.Sprintf("%d unknown outcomes without any fault", w.stats.Unknown)})
+		}
+	}
+}
+
+// converged reports whether every running node has applied all that is chosen.
+func (w *World) converged() bool {
+	for _, n := range w.nodes {
+		if n.host == nil {
+			if w.nemesis.keeps(n.index) {
+				continue
+			}
+			return false
+		}
+		if w.nemesis.keeps(n.index) {
+			continue
+		}
+		if n.machine == nil || n.machine.applied != w.oracle.chosen || len(n.open) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// positions describes where every node is.
+func (w *World) positions() string {
+	s := fmt.Sprintf("chosen up to %d;", w.oracle.chosen)
+	for _, n := range w.nodes {
+		switch {
+		case n.host == nil:
+			s += fmt.Sprintf(" %s is down;", n.name)
+		case n.machine == nil:
+			s += fmt.Sprintf(" %s has no group;", n.name)
+		default:
+			s += fmt.Sprintf(" %s applied %d, open %d;", n.name, n.machine.applied, len(n.open))
+		}
+	}
+	return s
+}
+
+// A Hooks changes what the world is made of, so that tests can show that a
+// broken part is noticed. A nil field changes nothing.
+type Hooks struct {
+	Storage func(replica.Storage) replica.Storage
+	Send    func(replica.Packet) replica.Packet
+	Machine func(replica.Machine) replica.Machine
+	Read    bool // reads are served by whoever is asked, without asking the leader
+}
