@@ -19,15 +19,17 @@ func (g *Group) promise(b synod.Ballot, out *Effects) {
 	if a.Promised == g.promised {
 		return
 	}
-	if own := g.ownBallot(); !own.IsZero() && own.Less(b) {
-		g.StepDown(out)
-	}
 	g.promised = a.Promised
 	g.save(out)
+	if own := g.ownBallot(); own.Less(b) {
+		g.StepDown(out)
+	}
 	g.trace(out, Event{Kind: EvPromised, Ballot: b, Node: g.m.Node(b.Member)})
 }
 
-// onPrepare is phase 1b of all slots at once.
+// onPrepare is phase 1b of all slots at once. Whether the member is free to
+// promise anything now, for the sake of a leader's lease, is for the driver to
+// know: it does not hand in the Prepare then.
 func (g *Group) onPrepare(from synod.NodeID, m Prepare, out *Effects) {
 	if m.Ballot.Less(g.promised) {
 		g.send(from, Nack{Config: m.Config, Ballot: m.Ballot, Promised: g.promised}, out)

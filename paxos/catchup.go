@@ -119,10 +119,11 @@ func (g *Group) onLearned(from synod.NodeID, m Learned, out *Effects) {
 		}
 	}
 	g.catch.want = max(g.catch.want, m.Decided)
-	if g.decided > before || m.Decided <= g.decided {
+	moved := g.decided > before
+	if moved || m.Decided <= g.decided {
 		g.catch.asked = false
 	}
-	if g.decided < m.Decided || m.First == 0 {
+	if g.decided < m.Decided || m.First == 0 || moved && g.decided < g.catch.want {
 		g.ask(from, out)
 	}
 	g.tryLead(out)

@@ -67,8 +67,8 @@ type Group struct {
 	lead    *leading  // phase 2, nil if none
 	reads   reads
 	catch   catchUp
-	heirs   bool // the present configuration's designated leader is this member, and has not begun
-	learner []learner
+	heir    bool      // designated to lead m, and has not begun
+	learner []learner // the latest to ask is last
 }
 
 // durable is what the last turns have made durable for certain, and so what an

@@ -196,7 +196,8 @@ func (g *Group) flushAccepts(out *Effects) {
 		m := g.pack(l.sent+1, l.next-1, decided)
 		l.sent += Slot(len(m.Values))
 		l.told, l.unheard = max(l.told, decided), false
-		g.others(func(n synod.NodeID, _ *peer) { *to = append(*to, Envelope{n, m}) })
+		var boxed Message = m // once for all
+		g.others(func(n synod.NodeID, _ *peer) { *to = append(*to, Envelope{n, boxed}) })
 	}
 	if l.unheard || l.told < g.decided {
 		m := g.pack(l.next, 0, g.decided)

@@ -79,7 +79,7 @@ func (g *Group) reconfigured(s Slot, next Membership, out *Effects) {
 	g.StepDown(out)
 	next.Start = s
 	g.enter(next)
-	g.heirs = g.seat >= 0 && next.Leader == g.m.Voters[g.seat].Ordinal
+	g.heir = g.seat >= 0 && next.Leader == g.m.Voters[g.seat].Ordinal
 	g.log.dropAbove(s)
 	g.save(out)
 	g.trace(out, Event{Kind: EvReconfigured, Slot: s})
@@ -89,7 +89,7 @@ func (g *Group) reconfigured(s Slot, next Membership, out *Effects) {
 func (g *Group) enter(m Membership) {
 	g.m, g.seat = m, m.Seat(g.cfg.Self)
 	g.promised, g.durable, g.follow = synod.Ballot{}, durable{}, follow{}
-	g.heirs = false
+	g.heir = false
 }
 
 // beginDesignated makes the designated leader of a new configuration lead with
@@ -98,11 +98,11 @@ func (g *Group) enter(m Membership) {
 // hears that others are further on. The promise is saved in the same turn and
 // its Accepts wait for that, so no restart leads with the same ballot again.
 func (g *Group) beginDesignated(out *Effects) {
-	if !g.heirs {
+	if !g.heir {
 		return
 	}
-	g.heirs = g.catch.want > g.decided
-	if g.heirs || g.decided != g.m.Start || !g.promised.IsZero() {
+	g.heir = g.catch.want > g.decided
+	if g.heir || g.decided != g.m.Start || !g.promised.IsZero() {
 		return
 	}
 	b := synod.Ballot{Round: 1, Member: g.m.Leader}

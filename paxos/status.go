@@ -4,7 +4,8 @@ import (
 	"github.com/prytany/prytany/synod"
 )
 
-// Status is a copy of what others may know about a Group.
+// Status is what others may know about a Group. Its Membership shares memory
+// with the group's, and nobody changes that.
 type Status struct {
 	Group      GroupID
 	Membership Membership
