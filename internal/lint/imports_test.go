@@ -1,0 +1,151 @@
+package lint
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// anything marks the packages that tie the others together.
+var anything = []string{"*"}
+
+// may says which of our packages each package may import. Anything not listed
+// here is forbidden, so a new arrow shows up in review as a change to this
+// map. A name that ends in /* stands for all packages below it.
+var may = map[string][]string{
+	"synod":                        {},
+	"internal/invariant":           {},
+	"internal/api":                 {},
+	"internal/webui":               {},
+	"internal/supervise":           {},
+	"internal/lint":                {},
+	"internal/deps":                {},
+	"paxos":                        {"synod", "internal/invariant"},
+	"leader":                       {"synod"},
+	"fd":                           {"synod"},
+	"paxos/replica":                {"synod", "paxos", "leader", "internal/invariant"},
+	"locks":                        {"synod", "paxos", "locks/internal/*"},
+	"locks/internal/*":             {"synod", "paxos", "locks/internal/*"},
+	"httpapi":                      {"locks", "internal/api"},
+	"client":                       {"internal/api"},
+	"client/prytanytest":           {"client", "internal/cluster", "internal/node"},
+	"internal/codec":               {"synod", "paxos", "leader", "paxos/replica"},
+	"internal/storage":             {"synod", "paxos", "paxos/replica", "internal/codec"},
+	"internal/storage/storagetest": {"synod", "paxos", "paxos/replica"},
+	"internal/transport":           {"synod", "paxos", "paxos/replica", "leader", "internal/codec"},
+	"internal/obs":                 {"synod", "paxos", "leader"},
+	"internal/sim":                 {"synod", "paxos", "paxos/replica", "leader", "locks", "internal/codec"},
+	"internal/cluster":             {"internal/node"},
+	"internal/node":                anything,
+	"jepsen":                       {"client", "internal/api"},
+	"cmd/*":                        anything,
+}
+
+// doors says by which packages a library enters. A library that is not listed
+// is forbidden. Test files may use any library of testing.
+var doors = map[string][]string{
+	"github.com/hashicorp/memberlist":     {"fd"},
+	"github.com/hashicorp/serf":           {"fd"},
+	"github.com/hashicorp/raft":           {"internal/storage"},
+	"github.com/hashicorp/raft-boltdb/v2": {"internal/storage"},
+	"go.etcd.io/bbolt":                    {"internal/storage"},
+	"github.com/gorilla/mux":              {"httpapi"},
+	"github.com/prometheus":               {"internal/obs"},
+	"github.com/spf13/cobra":              {"cmd/*"},
+	"github.com/spf13/pflag":              {"cmd/*"},
+	"github.com/knadh/koanf":              {"cmd/*"},
+	"golang.org/x/term":                   {"cmd/*"},
+	"golang.org/x/sys":                    {"internal/transport", "internal/storage", "internal/node", "internal/supervise", "jepsen", "cmd/*"},
+	"github.com/anishathalye/porcupine":   {"jepsen", "internal/sim"},
+	"pgregory.net/rapid":                  {},
+	"go.uber.org/goleak":                  {},
+	"github.com/cockroachdb/datadriven":   {},
+	"github.com/rogpeppe/go-internal":     {},
+}
+
+// testing libraries may be used by every test, and by test packages.
+var testing3rd = []string{
+	"github.com/anishathalye/porcupine", "pgregory.net/rapid", "go.uber.org/goleak",
+	"github.com/cockroachdb/datadriven", "github.com/rogpeppe/go-internal",
+	"github.com/prometheus/client_golang/prometheus/testutil",
+}
+
+// rule returns the entry of a map like may that is meant for dir.
+func rule(m map[string][]string, dir string) ([]string, bool) {
+	if r, ok := m[dir]; ok {
+		return r, true
+	}
+	for up := path.Dir(dir); up != "."; up = path.Dir(up) {
+		if r, ok := m[up+"/*"]; ok {
+			return r, true
+		}
+	}
+	return nil, false
+}
+
+// allows reports whether list names dir.
+func allows(list []string, dir string) bool {
+	return slices.ContainsFunc(list, func(p string) bool {
+		below, all := strings.CutSuffix(p, "/*")
+		return p == "*" || p == dir || all && strings.HasPrefix(dir, below+"/")
+	})
+}
+
+// under reports whether the import path name is module or lies in it.
+func under(name, module string) bool {
+	return name == module || strings.HasPrefix(name, module+"/")
+}
+
+func TestArrowsPointDown(t *testing.T) {
+	tree := source(t)
+	for _, dir := range tree.dirs() {
+		list, ok := rule(may, dir)
+		if !ok {
+			t.Errorf("%s: a package that the map does not know; decide what it may import", dir)
+			continue
+		}
+		for _, f := range tree.packages[dir] {
+			if f.test {
+				continue // tests are at the top of every tower
+			}
+			for _, name := range f.imports() {
+				if to, ours := strings.CutPrefix(name, module+"/"); ours && !allows(list, to) {
+					t.Errorf("%s: %s may not import %s", f.name, dir, to)
+				}
+			}
+		}
+	}
+}
+
+func TestLibrariesEnterByOneDoor(t *testing.T) {
+	tree := source(t)
+	for _, dir := range tree.dirs() {
+		if dir == "internal/deps" {
+			continue // is never built
+		}
+		for _, f := range tree.packages[dir] {
+			for _, name := range f.imports() {
+				if first, _, _ := strings.Cut(name, "/"); !strings.Contains(first, ".") || under(name, module) {
+					continue
+				}
+				if f.test && slices.ContainsFunc(testing3rd, func(m string) bool { return under(name, m) }) {
+					continue
+				}
+				if !enters(name, dir) {
+					t.Errorf("%s: %s may not enter here", f.name, name)
+				}
+			}
+		}
+	}
+}
+
+// enters reports whether dir is a door for the library that name belongs to.
+func enters(name, dir string) bool {
+	for lib, at := range doors {
+		if under(name, lib) && allows(at, dir) {
+			return true
+		}
+	}
+	return false
+}
