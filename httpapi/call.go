@@ -146,7 +146,7 @@ func (c *call) send(status int, contentType string, b []byte) error {
 	h := c.w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(b)))
-	c.control().limitWrite(c.s.cfg.IOTimeout)
+	c.limitWrite()
 	c.w.WriteHeader(status)
 	if c.r.Method != http.MethodHead {
 		_, _ = c.w.Write(b) // the client has gone; nobody is left to tell
@@ -154,9 +154,13 @@ func (c *call) send(status int, contentType string, b []byte) error {
 	return nil
 }
 
+// limitWrite bounds how long the client may take to take the reply. Before it
+// leaves, net/http may spend up to IOTimeout on a body that nobody has read.
+func (c *call) limitWrite() { c.control().limitWrite(2 * c.s.cfg.IOTimeout) }
+
 // empty replies with headers alone.
 func (c *call) empty(status int) error {
-	c.control().limitWrite(c.s.cfg.IOTimeout)
+	c.limitWrite()
 	c.w.WriteHeader(status)
 	return nil
 }

@@ -75,7 +75,7 @@ func (c *call) ready() error {
 }
 
 func (c *call) metrics() error {
-	c.control().limitWrite(c.s.cfg.IOTimeout)
+	c.limitWrite()
 	c.w.Header().Del("Cache-Control")
 	c.s.cfg.Metrics.ServeHTTP(c.w, c.r)
 	return nil

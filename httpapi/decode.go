@@ -148,12 +148,11 @@ func (c *call) readBody() {
 		c.tooLarge(limit, strconv.FormatInt(c.r.ContentLength, 10)+" bytes")
 		return
 	}
-	c.control().limitRead(c.s.cfg.IOTimeout)
 	body, err := io.ReadAll(http.MaxBytesReader(c.raw, c.r.Body, int64(limit)))
-	c.control().clearRead()
 	switch {
 	case err == nil:
 		c.body = body
+		c.control().clearRead()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.reject(problem(api.CodeTimeout, "body", "", c.s.cfg.IOTimeout.String(), "the body did not come within %v", c.s.cfg.IOTimeout))
 	default:
@@ -170,7 +169,7 @@ func (c *call) tooLarge(limit int, size string) {
 		c.invalid("body", size, "0 bytes", "%s takes no body here", c.r.Method)
 		return
 	}
-	c.reject(problem(api.CodeTooLarge, "body", size, strconv.Itoa(limit)+" bytes", "the body has %s; it may have %d", size, limit))
+	c.reject(problem(api.CodeTooLarge, "body", size, strconv.Itoa(limit)+" bytes", "the body has %s; it may have %d bytes", size, limit))
 }
 
 // fields maps the names of a JSON object's members to where their values go:

@@ -147,6 +147,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{s: s, w: rec, raw: w, r: r, id: rand.Text(), began: time.Now(), route: "none"}
 	defer c.finish()
 	c.control().clearWrite()
+	if r.Body != nil && r.Body != http.NoBody {
+		// Until the body is read: what is refused unread, net/http reads to its
+		// end before it replies.
+		c.control().limitRead(s.cfg.IOTimeout)
+	}
 	h := rec.Header()
 	h.Set(api.HeaderRequestID, c.id)
 	h.Set("X-Content-Type-Options", "nosniff")
