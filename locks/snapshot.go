@@ -18,8 +18,12 @@ func (m *Machine) Snapshot() ([]byte, error) {
 	c := coder{buf: make([]byte, 0, int(m.bytes)+64*(m.locks.len+m.entries.len+m.sessions.len)+1024)}
 	c.buf = append(c.buf, snapshotVersion)
 	m.state.code(&c)
-	sum := crc32.Checksum(c.buf, crc32.MakeTable(crc32.Castagnoli))
-	return binary.BigEndian.AppendUint32(c.buf, sum), nil
+	return seal(c.buf), nil
+}
+
+// seal appends the checksum of body.
+func seal(body []byte) []byte {
+	return binary.BigEndian.AppendUint32(body, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // Restore replaces the state by that of a snapshot. After an error the state
