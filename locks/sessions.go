@@ -21,6 +21,9 @@ func (m *Machine) applyOpen(c *OpenCommand) Result {
 
 // open makes s a session of this group, or refuses. An id never comes twice.
 func (m *Machine) open(s *session) (*session, Result) {
+	if s.id == "" { // it means nobody
+		return nil, refused(Invalid, "a session needs an id")
+	}
 	if no, ok := m.full(len(s.id) + len(s.name)); ok {
 		return nil, no
 	}
