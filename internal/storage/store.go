@@ -1,0 +1,349 @@
+package storage
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
+)
+
+// format is the version of the directory's layout.
+const format = 1
+
+// The files of a data directory.
+const (
+	logFile  = "log.db"
+	nodeFile = "node.db"
+)
+
+// The buckets of node.db.
+var (
+	bucketNode      = []byte("node")      // identity
+	bucketAddresses = []byte("addresses") // node id -> Address as JSON
+	bucketGroups    = []byte("groups")    // group id -> nothing: groups that log.db may know
+	bucketSnapshots = []byte("snapshots") // group id -> record; and buckets with their bytes
+)
+
+var keyIdentity = []byte("identity")
+
+// Options refine [Open]. The zero Options are usable.
+type Options struct {
+	// Name is the operator's name for the node, kept with its identity.
+	Name string
+	// LockWait is how long to wait for another process to let go of the
+	// directory. 0 means 1 s.
+	LockWait time.Duration
+	// Log receives what an operator should see. nil means silence.
+	Log *slog.Logger
+}
+
+// An Identity is who a data directory belongs to.
+type Identity struct {
+	Format      int          `json:"format"`
+	Cluster     string       `json:"cluster"` // "" until the node has joined one
+	Node        synod.NodeID `json:"node"`    // random, minted with the directory
+	Name        string       `json:"name"`
+	Incarnation uint64       `json:"incarnation"` // +1 at each [Open]
+}
+
+// An Address is where a node was last seen.
+type Address struct {
+	Name   string `json:"name"`
+	Peer   string `json:"peer"`
+	HTTP   string `json:"http"`
+	Gossip string `json:"gossip"`
+}
+
+// A Store is an open data directory. It implements replica.Storage; the calls
+// of that interface come from one goroutine, the others are safe for
+// concurrent use.
+type Store struct {
+	dir   string
+	log   *slog.Logger
+	votes *raftboltdb.BoltStore
+	node  *bbolt.DB
+
+	mu       sync.Mutex
+	identity Identity
+	closed   bool
+
+	// Owned by the caller of the replica.Storage methods.
+	groups map[paxos.GroupID]*groupFile
+	failed error // the first failed write; sticks
+}
+
+// A groupFile is what the store knows of one group's records.
+type groupFile struct {
+	header  paxos.Header
+	last    paxos.Slot // highest slot ever written
+	trimmed paxos.Slot // everything below is deleted
+}
+
+// Open opens a data directory, or makes one, and starts a new incarnation of
+// its node. Errors are one line that says what to do; nothing is overwritten.
+func Open(dir string, opts Options) (*Store, error) {
+	if opts.LockWait == 0 {
+		opts.LockWait = time.Second
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, explain(dir, err)
+	}
+	s := &Store{dir: dir, log: opts.Log, groups: map[paxos.GroupID]*groupFile{}}
+	if err := s.open(opts); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) open(opts Options) error {
+	bolt := &bbolt.Options{Timeout: opts.LockWait, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true}
+	path := filepath.Join(s.dir, nodeFile)
+	if err := create(path, func(tmp string) error { return initNode(tmp, bolt, opts.Name) }); err != nil {
+		return explain(path, err)
+	}
+	err := guarded(path, func() (err error) {
+		if s.node, err = bbolt.Open(path, 0o600, bolt); err != nil {
+			return err
+		}
+		if err := check(path, s.node); err != nil {
+			return err
+		}
+		return s.begin(opts.Name)
+	})
+	if err != nil {
+		return err
+	}
+	return s.openVotes(bolt)
+}
+
+// openVotes opens log.db. A directory that has an identity and a part in a
+// group, but no log.db, has lost it.
+func (s *Store) openVotes(bolt *bbolt.Options) error {
+	path := filepath.Join(s.dir, logFile)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if known, err := s.knownGroups(); err != nil || len(known) > 0 {
+			return errors.Join(err, damaged(path, "the file is missing"))
+		}
+	}
+	options := *bolt
+	// A mapping larger than the file costs address space only, and spares the
+	// writer from stopping readers to map anew.
+	if strconv.IntSize == 64 {
+		options.InitialMmapSize = 1 << 30
+	}
+	open := func(path string) (*raftboltdb.BoltStore, error) {
+		return raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &options})
+	}
+	err := create(path, func(tmp string) error {
+		st, err := open(tmp)
+		if err != nil {
+			return err
+		}
+		return st.Close()
+	})
+	if err != nil {
+		return explain(path, err)
+	}
+	return guarded(path, func() (err error) {
+		if err := checkFile(path, bolt); err != nil {
+			return err
+		}
+		if s.votes, err = open(path); err != nil {
+			return err
+		}
+		return nil
+	})
+}
+
+// create makes the file path by make, under another name first: a bbolt file
+// whose very first writes were cut off is not usable.
+func create(path string, make func(tmp string) error) error {
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := make(tmp); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// initNode makes node.db with a new identity.
+func initNode(path string, opts *bbolt.Options, name string) error {
+	var id [8]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return err
+	}
+	db, err := bbolt.Open(path, 0o600, opts)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range [][]byte{bucketNode, bucketAddresses, bucketGroups, bucketSnapshots} {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return err
+			}
+		}
+		return putIdentity(tx, Identity{Format: format, Node: synod.NodeID(binary.BigEndian.Uint64(id[:]) | 1), Name: name})
+	})
+	return errors.Join(err, db.Close())
+}
+
+func putIdentity(tx *bbolt.Tx, id Identity) error {
+	b, err := json.Marshal(id)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucketNode).Put(keyIdentity, sealed(b))
+}
+
+// begin reads the identity and starts the next incarnation.
+func (s *Store) begin(name string) error {
+	return s.node.Update(func(tx *bbolt.Tx) error {
+		for _, b := range [][]byte{bucketNode, bucketAddresses, bucketGroups, bucketSnapshots} {
+			if tx.Bucket(b) == nil {
+				return damaged(nodeFile, fmt.Sprintf("bucket %s is missing", b))
+			}
+		}
+		b, err := unsealed(tx.Bucket(bucketNode).Get(keyIdentity))
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(b, &s.identity); err != nil || s.identity.Node == 0 {
+			return damaged(nodeFile, "the identity makes no sense")
+		}
+		if s.identity.Format > format {
+			return fmt.Errorf("%w: %s has format %d, this program knows %d; run a newer version", ErrFuture, nodeFile, s.identity.Format, format)
+		}
+		s.identity.Incarnation++
+		if name != "" {
+			s.identity.Name = name
+		}
+		return putIdentity(tx, s.identity)
+	})
+}
+
+// Identity returns who the directory belongs to.
+func (s *Store) Identity() Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identity
+}
+
+// SetCluster makes the directory part of a cluster, for ever. Error:
+// ErrForeign if it belongs to another.
+func (s *Store) SetCluster(cluster string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.identity
+	if id.Cluster == cluster {
+		return nil
+	}
+	if id.Cluster != "" {
+		return fmt.Errorf("%w: %s is of cluster %s, not %s; give this node a directory of its own", ErrForeign, s.dir, id.Cluster, cluster)
+	}
+	id.Cluster = cluster
+	if err := s.node.Update(func(tx *bbolt.Tx) error { return putIdentity(tx, id) }); err != nil {
+		return explain(nodeFile, err)
+	}
+	s.identity = id
+	return nil
+}
+
+// SaveAddress remembers where a node is.
+func (s *Store) SaveAddress(id synod.NodeID, a Address) error {
+	b, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	return explain(nodeFile, s.node.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketAddresses).Put(key(uint64(id)), b)
+	}))
+}
+
+// Addresses returns where nodes were last seen.
+func (s *Store) Addresses() (map[synod.NodeID]Address, error) {
+	out := map[synod.NodeID]Address{}
+	err := guarded(nodeFile, func() error {
+		return s.node.View(func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketAddresses).ForEach(func(k, v []byte) error {
+				var a Address
+				if len(k) != 8 || json.Unmarshal(v, &a) != nil {
+					return nil // a hint that cannot be read is no hint
+				}
+				out[synod.NodeID(binary.BigEndian.Uint64(k))] = a
+				return nil
+			})
+		})
+	})
+	return out, err
+}
+
+// Size returns the bytes that the directory's files take.
+func (s *Store) Size() (n int64) {
+	for _, f := range []string{logFile, nodeFile} {
+		if st, err := os.Stat(filepath.Join(s.dir, f)); err == nil {
+			n += st.Size()
+		}
+	}
+	return n
+}
+
+// Dir returns the data directory.
+func (s *Store) Dir() string { return s.dir }
+
+// Close closes the files. It may be called twice.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	var err error
+	if s.votes != nil {
+		err = s.votes.Close()
+	}
+	if s.node != nil {
+		err = errors.Join(err, s.node.Close())
+	}
+	return err
+}
+
+func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
