@@ -41,7 +41,7 @@ func (m *Machine) applyPut(c *PutCommand) Result {
 		}
 	}
 	if old != nil {
-		m.drop(c.Key)
+		m.detach(old)
 	}
 	m.entries.set(c.Key, e)
 	m.bytes += entryBytes(e)
@@ -94,10 +94,15 @@ func (m *Machine) admit(key string, ifRevision *uint64, g *Guard) (*Entry, Resul
 func (m *Machine) drop(key string) {
 	e, _ := m.entries.get(key)
 	m.entries.delete(key)
-	m.bytes -= entryBytes(e)
-	if s, ok := m.sessions.get(e.Session); ok {
-		delete(s.keys, key)
-	}
+	m.detach(e)
 	m.changed = m.revision
 	m.news.touch(keyTopic(key))
+}
+
+// detach takes e, which is replaced or removed, out of all else that counts it.
+func (m *Machine) detach(e *Entry) {
+	m.bytes -= entryBytes(e)
+	if s, ok := m.sessions.get(e.Session); ok {
+		delete(s.keys, e.Key)
+	}
 }
