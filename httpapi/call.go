@@ -27,6 +27,7 @@ type call struct {
 	began   time.Time
 	route   string
 	vars    map[string]string // still encoded
+	param   string
 	grouped bool
 	prefix  string // "/v1/groups/g1", or "" for "/v1"
 
@@ -63,8 +64,8 @@ func (c *call) run(m *method) error {
 		c.stale = c.query.Get("consistency") == "stale" // checked by read
 		c.checkForward()
 	}
-	if raw, ok := c.vars["name"]; ok {
-		c.name = c.checkName("name", c.unescape("name", raw))
+	if c.param != "" {
+		c.name = c.checkName(c.param, c.unescape(c.param, c.vars[c.param]))
 	}
 	if c.bad == nil {
 		c.readBody()
@@ -152,6 +153,18 @@ func (c *call) send(status int, contentType string, b []byte) error {
 		_, _ = c.w.Write(b) // the client has gone; nobody is left to tell
 	}
 	return nil
+}
+
+// stopping reports whether the request ended because the node goes down.
+func (c *call) stopping() bool { return context.Cause(c.r.Context()) == errStopping }
+
+// unchanged replies that the client has the latest, unless its wait for
+// something later was broken off.
+func (c *call) unchanged(rd locks.Read) error {
+	if rd.Wait > 0 && c.stopping() {
+		return errStopping
+	}
+	return c.empty(http.StatusNotModified)
 }
 
 // limitWrite bounds how long the client may take to take the reply. Before it

@@ -65,7 +65,7 @@ func (c *call) getEntry() error {
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Vary", "Accept")
 	if seen.matches(e.Revision) {
-		return c.empty(http.StatusNotModified)
+		return c.unchanged(rd)
 	}
 	if c.wantsJSON() {
 		return c.json(http.StatusOK, entryOf(e))

@@ -221,7 +221,7 @@ func (c *call) list() (locks.List, locks.Read) {
 	rd, _ := c.read(false)
 	l := locks.List{
 		Prefix: c.checkText("prefix", c.query.Get("prefix"), c.s.lim.MaxName),
-		After:  c.query.Get("cursor"),
+		Token:  c.query.Get("cursor"),
 	}
 	if c.query.Has("limit") {
 		l.Limit = int(c.number("limit", c.query.Get("limit"), 1, uint64(c.s.lim.MaxList)))

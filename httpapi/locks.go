@@ -111,7 +111,7 @@ func (c *call) getLock() error {
 	}
 	c.w.Header().Set("ETag", api.FormatETag(tag))
 	if seen.matches(tag) {
-		return c.empty(http.StatusNotModified)
+		return c.unchanged(rd)
 	}
 	return c.json(http.StatusOK, lockOf(l))
 }

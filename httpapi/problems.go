@@ -80,7 +80,7 @@ func (c *call) fail(err error) {
 		c.write(answerOf(p.Code), p)
 		return
 	}
-	if context.Cause(c.r.Context()) == errStopping && (c.method == nil || !c.method.change) {
+	if c.stopping() && (c.method == nil || !c.method.change) {
 		c.write(answerOf(api.CodeStopping), problem(api.CodeStopping, "", "", "", "ask another node"))
 		return
 	}

@@ -44,9 +44,9 @@ func TestRefused(t *testing.T) {
 		{"OPTIONS", "/v1/sessions", "", nil, 405, api.CodeMethodNotAllowed, "method"},
 		// names
 		{"GET", "/v1/locks/", "", nil, 400, api.CodeInvalid, "name"},
-		{"PUT", "/v1/config/" + long, "v", nil, 400, api.CodeInvalid, "name"},
+		{"PUT", "/v1/config/" + long, "v", nil, 400, api.CodeInvalid, "key"},
 		{"PUT", "/v1/locks/%ff", "{}", nil, 400, api.CodeInvalid, "name"},
-		{"PUT", "/v1/sessions/%C3%28", "", nil, 400, api.CodeInvalid, "name"},
+		{"PUT", "/v1/sessions/%C3%28", "", nil, 400, api.CodeInvalid, "id"},
 		// query
 		{"GET", "/v1/locks/a?waits=1s", "", nil, 400, api.CodeInvalid, "waits"},
 		{"PUT", "/v1/config/a?cas=4", "v", nil, 400, api.CodeInvalid, "cas"},

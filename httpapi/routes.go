@@ -38,7 +38,8 @@ type method struct {
 // A route is a path and its methods.
 type route struct {
 	path    string
-	group   bool // exists in every group, and its service is needed
+	param   string // the variable in path, "" if there is none
+	group   bool   // exists in every group, and its service is needed
 	methods map[string]method
 }
 
@@ -65,7 +66,7 @@ func table() []route {
 			http.MethodPost: {do: (*call).createSession, body: bodyJSON, change: true},
 			http.MethodGet:  {do: (*call).listSessions, query: list},
 		}},
-		{path: "/sessions/{name:.*}", methods: map[string]method{
+		{path: "/sessions/{id:.*}", param: "id", methods: map[string]method{
 			http.MethodPut:    {do: (*call).keepAlive, body: bodyJSON, class: classKeepalive, change: true},
 			http.MethodGet:    {do: (*call).getSession, query: read},
 			http.MethodDelete: {do: (*call).endSession, change: true},
@@ -73,7 +74,7 @@ func table() []route {
 		{path: "/locks", methods: map[string]method{
 			http.MethodGet: {do: (*call).listLocks, query: list},
 		}},
-		{path: "/locks/{name:.*}", methods: map[string]method{
+		{path: "/locks/{name:.*}", param: "name", methods: map[string]method{
 			http.MethodPut:    {do: (*call).acquire, query: []string{"wait"}, body: bodyJSON, change: true},
 			http.MethodGet:    {do: (*call).getLock, query: append([]string{"fence"}, poll...)},
 			http.MethodDelete: {do: (*call).release, query: []string{"force", "reason"}, change: true},
@@ -81,7 +82,7 @@ func table() []route {
 		{path: "/config", methods: map[string]method{
 			http.MethodGet: {do: (*call).listEntries, query: append([]string{"keys_only"}, list...)},
 		}},
-		{path: "/config/{name:.*}", methods: map[string]method{
+		{path: "/config/{key:.*}", param: "key", methods: map[string]method{
 			http.MethodPut:    {do: (*call).put, body: bodyValue, change: true},
 			http.MethodGet:    {do: (*call).getEntry, query: poll},
 			http.MethodDelete: {do: (*call).deleteEntry, change: true},

@@ -48,7 +48,8 @@ type Config struct {
 	// Keepalives have a bound of the same size of their own. 0 means 20,000.
 	MaxInFlight int
 	// Timeout bounds a call of the service, beside the wait that was asked
-	// for. 0 means 10 s.
+	// for. It should be longer than the service's own bound, which tells more
+	// about what has happened. 0 means 15 s.
 	Timeout time.Duration
 	// IOTimeout bounds how long a client may take to send a body, and how long
 	// to take an answer. 0 means 30 s.
@@ -89,7 +90,7 @@ func New(cfg Config) *Server {
 		cfg.IsLeader = func(string) bool { return true }
 	}
 	cfg.MaxInFlight = orDefault(cfg.MaxInFlight, 20_000)
-	cfg.Timeout = orDefault(cfg.Timeout, 10*time.Second)
+	cfg.Timeout = orDefault(cfg.Timeout, 15*time.Second)
 	cfg.IOTimeout = orDefault(cfg.IOTimeout, 30*time.Second)
 	s := &Server{cfg: cfg, lim: withDefaults(cfg.Limits), cross: http.NewCrossOriginProtection()}
 	s.router, s.routes = newRouter(cfg.Metrics != nil)
@@ -206,7 +207,7 @@ func (s *Server) find(c *call) (*method, error) {
 		return nil, problem(api.CodeNotFound, "", "", "", "there is nothing at this path")
 	}
 	rt := s.routes[match.Route.GetName()]
-	c.route, c.vars, c.grouped = rt.path, match.Vars, rt.group
+	c.route, c.vars, c.param, c.grouped = rt.path, match.Vars, rt.param, rt.group
 	if rt.group && c.vars["group"] != "" {
 		c.prefix = "/v1/groups/" + c.vars["group"]
 	}

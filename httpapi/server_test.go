@@ -94,7 +94,7 @@ func TestBrokenBodies(t *testing.T) {
 // whether anybody wants that body or not.
 func TestSlowBody(t *testing.T) {
 	cfg := config(newFake())
-	cfg.IOTimeout = 30 * time.Millisecond
+	cfg.IOTimeout = 300 * time.Millisecond
 	addr, _, _ := serve(t, New(cfg))
 	for path, want := range map[string]int{"/v1/config/a": 408, "/nothing": 404, "/v1/config/a?b": 400} {
 		if resp := exchange(t, addr, "PUT "+path+" HTTP/1.1\nHost: x\nContent-Length: 10\n\nshort", false); resp.StatusCode != want {
@@ -173,6 +173,25 @@ func TestStopEndsRequests(t *testing.T) {
 	}
 }
 
+// A long poll that is broken off with nothing new says so, even if the service
+// answers with what it has.
+func TestStopIsNotUnchanged(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errStopping)
+	for target, want := range map[string]int{"/v1/config/a?wait=1m": 503, "/v1/locks/a?wait=1m": 503, "/v1/config/a": 304} {
+		r := httptest.NewRequest("GET", target, nil).WithContext(ctx)
+		r.Header.Set("If-None-Match", `"42", "37"`)
+		if want == 503 {
+			r.Header.Set("If-None-Match", map[bool]string{true: `"42"`, false: `"37"`}[strings.Contains(target, "config")])
+		}
+		rec := httptest.NewRecorder()
+		New(config(filled())).ServeHTTP(rec, r)
+		if rec.Code != want {
+			t.Errorf("%s: %d %s", target, rec.Code, rec.Body)
+		}
+	}
+}
+
 func TestBothProtocols(t *testing.T) {
 	f := filled()
 	addr, srv, _ := serve(t, New(config(f)))
@@ -207,7 +226,7 @@ func TestTimeout(t *testing.T) {
 		f := newFake()
 		f.block = true
 		s := New(config(f))
-		for target, want := range map[string]time.Duration{"/v1/config/a": 10 * time.Second, "/v1/config/a?wait=1m": 70 * time.Second} {
+		for target, want := range map[string]time.Duration{"/v1/config/a": 15 * time.Second, "/v1/config/a?wait=1m": 75 * time.Second} {
 			began := time.Now()
 			if p := problemIn(t, send(t, s, "GET", target, "")); p.Code != api.CodeNoLeader {
 				t.Errorf("%s: %+v", target, p)
