@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,22 @@ func TestEveryCodeHasAnAnswer(t *testing.T) {
 			t.Errorf("%q is not its own", a.code)
 		}
 		seen[a.code] = true
+	}
+}
+
+// The type of a problem leads to a heading, which tells the same status.
+func TestEveryCodeIsExplained(t *testing.T) {
+	text, err := os.ReadFile("../docs/problems.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range append(answers[:], own...) {
+		if want := fmt.Sprintf("\n### %s\n%d. ", a.code, a.status); !strings.Contains(string(text), want) {
+			t.Errorf("docs/problems.md lacks %q", want)
+		}
+	}
+	if got, want := strings.Count(string(text), "\n### "), len(answers)+len(own); got != want {
+		t.Errorf("docs/problems.md has %d headings, want %d", got, want)
 	}
 }
 
