@@ -391,7 +391,9 @@ func (a *audit) toldDead(session string) {
 }
 
 // final notes for every operation of the history whether it is in the log, and
-// checks that each one that was acknowledged is.
+// checks that each one that was acknowledged is. Operations whose outcome their
+// client does not know get it from the log: that is what the log is for, and it
+// keeps the search for a linearization short.
 func (a *audit) final() {
 	h := &a.w.history
 	for i := range h.Ops {
@@ -399,7 +401,14 @@ func (a *audit) final() {
 		if p.reads() {
 			continue
 		}
-		_, p.Applied = a.answers[p.ID]
+		g := a.answers[p.ID]
+		p.Applied = g != nil
+		if p.Applied && !p.Known {
+			p.Out = Outcome{OK: !g.result.Refused, Fence: g.result.Fence}
+			if p.Out.Revision = g.result.Revision; g.result.Refused {
+				p.Out.Revision = g.result.Current
+			}
+		}
 		if p.Known && !p.Applied && p.Kind != opCancel.String() {
 			a.fail("E2", "operation %s was acknowledged and is not in the log", p.ID)
 		}

@@ -102,7 +102,7 @@ func (c *client) choose(id string) op {
 		c.chooseKey(&o)
 		return o
 	}
-	o.name = fmt.Sprintf("lock-%d", r.IntN(w.opt.Locks))
+	o.name = w.history.lock(r.IntN(w.opt.Locks))
 	if fence, ok := c.holds[o.name]; ok {
 		o.kind, o.fence = opRelease, fence
 		if chance(r, 0.1) {
@@ -138,7 +138,7 @@ func (c *client) chooseKey(o *op) {
 	}
 	o.name = w.history.key(r.IntN(w.opt.Keys))
 	o.kind = pick(r, opGet, opGet, opPut, opCAS, opCAS, opDelete)
-	lock := fmt.Sprintf("lock-%d", r.IntN(w.opt.Locks))
+	lock := w.history.lock(r.IntN(w.opt.Locks))
 	switch {
 	case o.kind == opCAS:
 		o.revision = w.history.guess(o.name)

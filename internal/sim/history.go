@@ -5,12 +5,9 @@ import (
 	"time"
 )
 
-// A key or a lock gets a new name after this many operations, or unknown
-// outcomes, so that histories stay small enough to check.
-const (
-	opsPerKey     = 120
-	unknownPerKey = 5
-)
+// opsPerName is after how many operations a key or a lock gets a new name, so
+// that histories stay small enough to check.
+const opsPerName = 150
 
 // An Op is one operation of a client as the client saw it.
 type Op struct {
@@ -34,31 +31,39 @@ type Outcome struct {
 	Value    string
 	Revision uint64
 	Fence    uint64
+	Session  string // of a lock's holder
 }
 
 // A History is what all clients saw.
 type History struct {
 	Ops   []Op
-	keys  map[int]*keyName
+	names map[string]*name
 	known map[string]uint64 // the last revision of a key that any client was told of
 }
 
-type keyName struct{ generation, ops int }
+// A name of a key or lock, and how often it was used.
+type name struct{ generation, ops int }
 
 // key returns the present name of the i-th key.
-func (h *History) key(i int) string {
-	if h.keys == nil {
-		h.keys = make(map[int]*keyName)
+func (h *History) key(i int) string { return h.name("key", i) }
+
+// lock returns the present name of the i-th lock.
+func (h *History) lock(i int) string { return h.name("lock", i) }
+
+func (h *History) name(what string, i int) string {
+	what = fmt.Sprintf("%s-%d", what, i)
+	if h.names == nil {
+		h.names = make(map[string]*name)
 	}
-	k := h.keys[i]
+	k := h.names[what]
 	if k == nil {
-		k = new(keyName)
-		h.keys[i] = k
+		k = new(name)
+		h.names[what] = k
 	}
-	if k.ops++; k.ops > opsPerKey {
+	if k.ops++; k.ops > opsPerName {
 		k.generation, k.ops = k.generation+1, 1
 	}
-	return fmt.Sprintf("key-%d-%d", i, k.generation)
+	return fmt.Sprintf("%s-%d", what, k.generation)
 }
 
 // guess returns a revision that the key may have.
@@ -75,16 +80,14 @@ func (h *History) begin(client int, o *op, now time.Duration) int {
 func (h *History) end(i int, a answer, known bool, now time.Duration) {
 	p := &h.Ops[i]
 	p.Return, p.Known = now, known
-	p.Out = Outcome{a.ok, a.exists, a.value, a.revision, a.fence}
-	if known && a.revision != 0 && p.OnKey() {
+	p.Out = Outcome{a.ok, a.exists, a.value, a.revision, a.fence, a.session}
+	if known && p.OnKey() {
 		if h.known == nil {
 			h.known = make(map[string]uint64)
 		}
 		h.known[p.Name] = a.revision
-	}
-	if !known && p.OnKey() {
-		for _, k := range h.keys {
-			k.ops += opsPerKey / unknownPerKey // of any key: a fault seldom comes alone
+		if p.Kind == opDelete.String() {
+			h.known[p.Name] = 0
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"bytes"
+	"fmt"
 	"time"
 
+	"github.com/prytany/prytany/internal/codec"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
 )
@@ -45,7 +48,7 @@ func (w *World) send(from, to int, p replica.Packet, at time.Duration) {
 		return
 	}
 	if w.opt.Codec {
-		q, ok := w.wire(from, to, p)
+		q, ok := w.wire(p)
 		if !ok {
 			return
 		}
@@ -103,5 +106,25 @@ func (w *World) disconnected(at, gone int) {
 	n.pollBy(w.now)
 }
 
-// wire carries p through its bytes.
-func (w *World) wire(from, to int, p replica.Packet) (replica.Packet, bool) { return p, true }
+// damage is how often a frame is damaged on its way, where packets pass
+// through their bytes.
+const damage = 1.0 / 2000
+
+// wire carries p through its bytes. A damaged frame must be noticed; it ends
+// the connection, so p is lost.
+func (w *World) wire(p replica.Packet) (replica.Packet, bool) {
+	if chance(w.rng, damage) {
+		b := codec.AppendFrame(nil, []replica.Packet{p})
+		b[w.rng.IntN(len(b))] ^= 1 << w.rng.IntN(8)
+		if _, err := codec.NewReader(bytes.NewReader(b)).Next(); err == nil {
+			panic(violation{"codec", fmt.Sprintf("a damaged frame with a %T is accepted", p.Msg)})
+		}
+		return p, false
+	}
+	w.buf = codec.AppendPacket(w.buf[:0], p)
+	q, err := codec.DecodePacket(w.buf)
+	if err != nil {
+		panic(violation{"codec", fmt.Sprintf("%+v cannot be read: %v", p, err)})
+	}
+	return q, true
+}

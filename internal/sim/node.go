@@ -303,7 +303,7 @@ func (s *storage) Save(updates []paxos.Update) error {
 // SaveSnapshot implements [replica.Storage].
 func (s *storage) SaveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
 	n := (*node)(s)
-	n.w.oracle.watermark(n, snap.Slot, "SaveSnapshot")
+	n.w.oracle.snapshot(n, snap)
 	n.w.stats.Snapshots++
 	return n.write(func() error { return n.disk.SaveSnapshot(g, snap) })
 }

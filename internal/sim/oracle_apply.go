@@ -77,3 +77,24 @@ func (o *oracle) read(n *node, slot, acked paxos.Slot) {
 		o.fail("I7", "%s serves a read at slot %d; chosen is only up to %d", n.name, slot, o.chosen)
 	}
 }
+
+// snapshot checks what n is about to save as its snapshot: the state after its
+// slot, with the configuration in force there.
+func (o *oracle) snapshot(n *node, s paxos.Snapshot) {
+	o.watermark(n, s.Slot, "SaveSnapshot")
+	count, applied := mark(s.Data)
+	o.appliedUpTo(n, count, applied, applied)
+	if applied != s.Slot {
+		o.fail("I6", "%s: the snapshot of slot %d holds the state of slot %d", n.name, s.Slot, applied)
+	}
+	last := &o.configs[0]
+	for i := range o.configs {
+		if o.configs[i].Start <= s.Slot {
+			last = &o.configs[i]
+		}
+	}
+	if s.Membership.ID != last.ID || s.Membership.Start != last.Start || len(s.Membership.Voters) != len(last.Voters) {
+		o.fail("I6", "%s: the snapshot of slot %d says configuration %d from %d; it is %d from %d",
+			n.name, s.Slot, s.Membership.ID, s.Membership.Start, last.ID, last.Start)
+	}
+}

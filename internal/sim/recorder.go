@@ -30,6 +30,7 @@ func newRecorder(n *node) *recorder {
 	if h := n.w.opt.Hooks.Machine; h != nil {
 		r.inner = h(m)
 	}
+	r.applied = 1 // the empty machine is the state after slot 1, by decree
 	n.machine = r
 	return r
 }
@@ -59,13 +60,28 @@ func (r *recorder) Applied(slot paxos.Slot) {
 	r.applied = slot
 }
 
-// Snapshot implements [replica.Machine]. The number of commands goes with it.
+// Snapshot implements [replica.Machine]. What it stands for goes with it: how
+// many commands, up to which slot.
 func (r *recorder) Snapshot() ([]byte, error) {
 	data, err := r.inner.Snapshot()
 	if err != nil {
 		return nil, err
 	}
-	return append(binary.BigEndian.AppendUint64(nil, uint64(r.count)), data...), nil
+	b := make([]byte, 0, len(data)+markBytes)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.count))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.applied))
+	return append(b, data...), nil
+}
+
+// markBytes is the length of what a recorder puts before a snapshot.
+const markBytes = 16
+
+// mark reads it.
+func mark(data []byte) (count int, applied paxos.Slot) {
+	if len(data) < markBytes {
+		panic(violation{"I6", "a snapshot is too short"})
+	}
+	return int(binary.BigEndian.Uint64(data)), paxos.Slot(binary.BigEndian.Uint64(data[8:]))
 }
 
 // Restore implements [replica.Machine].
@@ -73,15 +89,9 @@ func (r *recorder) Restore(data []byte) error {
 	n := r.n
 	n.step()
 	n.w.stats.Restores++
-	if len(data) < 8 {
-		panic(violation{"I6", n.name + " restores a snapshot that is too short"})
-	}
-	r.count = int(binary.BigEndian.Uint64(data))
-	r.applied = 0
-	if r.count > len(n.w.oracle.log) {
-		n.w.oracle.fail("I7", "%s restores a snapshot with %d commands; %d are chosen", n.name, r.count, len(n.w.oracle.log))
-	}
-	return r.inner.Restore(data[8:])
+	r.count, r.applied = mark(data)
+	n.w.oracle.appliedUpTo(n, r.count, 0, r.applied)
+	return r.inner.Restore(data[markBytes:])
 }
 
 // Lead implements [replica.Machine].

@@ -19,6 +19,7 @@ type World struct {
 	events schedule
 	trace  trace
 	stats  Stats
+	buf    []byte // of wire
 
 	first    paxos.Membership // the configuration the group begins with
 	nodes    []*node
