@@ -1,6 +1,10 @@
 package locks
 
-import "time"
+import (
+	"time"
+
+	"github.com/prytany/prytany/locks/internal/wire"
+)
 
 // A LeaseState is what the leader says about a session.
 type LeaseState uint8
@@ -39,62 +43,62 @@ type Answer struct {
 
 // Encode returns the bytes of q.
 func (q *Question) Encode() []byte {
-	var c coder
+	var c wire.Coder
 	q.code(&c)
-	return c.buf
+	return c.Buf
 }
 
-func (q *Question) code(c *coder) {
-	c.bool(&q.Extend)
+func (q *Question) code(c *wire.Coder) {
+	c.Bool(&q.Extend)
 	codeStrings(c, &q.Sessions)
 	codeStrings(c, &q.Locks)
 }
 
-func codeStrings(c *coder, p *[]string) {
-	n := c.count(len(*p))
-	if c.reading {
+func codeStrings(c *wire.Coder, p *[]string) {
+	n := c.Count(len(*p))
+	if c.Reading {
 		*p = make([]string, n)
 	}
 	for i := range n {
-		c.string(&(*p)[i])
+		c.String(&(*p)[i])
 	}
 }
 
-func (a *Answer) code(c *coder) {
-	c.bool(&a.NotYet)
-	c.uint(&a.Revision)
-	c.uint(&a.Slot)
-	n := c.count(len(a.Leases))
-	if c.reading {
+func (a *Answer) code(c *wire.Coder) {
+	c.Bool(&a.NotYet)
+	c.Uint(&a.Revision)
+	c.Uint(&a.Slot)
+	n := c.Count(len(a.Leases))
+	if c.Reading {
 		a.Leases = make([]Lease, n)
 	}
 	for i := range n {
 		l := &a.Leases[i]
-		c.byte((*uint8)(&l.State))
-		c.duration(&l.Remaining)
-		c.string(&l.Session.ID)
-		c.string(&l.Session.Name)
-		c.duration(&l.Session.TTL)
-		c.duration(&l.Session.LockDelay)
-		c.duration(&l.Session.ExpiresIn)
-		c.uint(&l.Session.Created)
-		c.string(&l.Session.Bound)
+		c.Byte((*uint8)(&l.State))
+		c.Duration(&l.Remaining)
+		c.String(&l.Session.ID)
+		c.String(&l.Session.Name)
+		c.Duration(&l.Session.TTL)
+		c.Duration(&l.Session.LockDelay)
+		c.Duration(&l.Session.ExpiresIn)
+		c.Uint(&l.Session.Created)
+		c.String(&l.Session.Bound)
 	}
-	n = c.count(len(a.Delays))
-	if c.reading {
+	n = c.Count(len(a.Delays))
+	if c.Reading {
 		a.Delays = make([]time.Duration, n)
 	}
 	for i := range n {
-		c.duration(&a.Delays[i])
+		c.Duration(&a.Delays[i])
 	}
 }
 
 // DecodeAnswer reads what [Machine.Ask] returned.
 func DecodeAnswer(data []byte) (Answer, error) {
 	var a Answer
-	c := coder{buf: data, reading: true}
+	c := wire.Coder{Buf: data, Reading: true}
 	a.code(&c)
-	if err := c.end(); err != nil {
+	if err := c.End(); err != nil {
 		return Answer{}, err
 	}
 	return a, nil
@@ -105,17 +109,17 @@ func DecodeAnswer(data []byte) (Answer, error) {
 // after req arrived.
 func (m *Machine) Ask(req []byte, now time.Duration) (answer []byte) {
 	var q Question
-	c := coder{buf: req, reading: true}
+	c := wire.Coder{Buf: req, Reading: true}
 	q.code(&c)
-	if c.end() != nil {
+	if c.End() != nil {
 		return nil
 	}
 	m.mu.Lock()
 	a := m.answer(&q, now)
 	m.mu.Unlock()
-	w := coder{}
+	w := wire.Coder{}
 	a.code(&w)
-	return w.buf
+	return w.Buf
 }
 
 func (m *Machine) answer(q *Question, now time.Duration) Answer {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prytany/prytany/locks/internal/wire"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -18,25 +19,25 @@ type Request struct {
 	Since uint64 // Retry: a revision from before the first attempt
 }
 
-func (r *Request) code(c *coder) {
-	c.string(&r.ID)
-	c.bool(&r.Own)
-	c.uint(&r.Hash)
-	c.bool(&r.Retry)
-	c.uint(&r.Since)
+func (r *Request) code(c *wire.Coder) {
+	c.String(&r.ID)
+	c.Bool(&r.Own)
+	c.Uint(&r.Hash)
+	c.Bool(&r.Retry)
+	c.Uint(&r.Since)
 }
 
 // A Command is what the log carries, in the form of [Encode].
 type Command interface {
 	kind() uint8
-	code(c *coder)
+	code(c *wire.Coder)
 }
 
 // Encode returns the bytes of cmd.
 func Encode(cmd Command) []byte {
-	c := coder{buf: []byte{cmd.kind()}}
+	c := wire.Coder{Buf: []byte{cmd.kind()}}
 	cmd.code(&c)
-	return c.buf
+	return c.Buf
 }
 
 // An unsupportedError is about a command that only a newer version knows.
@@ -50,15 +51,15 @@ func (e *unsupportedError) Error() string {
 // a new kind, so an unknown kind is the only sign of a newer version.
 func Decode(data []byte) (Command, error) {
 	if len(data) == 0 {
-		return nil, errMalformed
+		return nil, wire.ErrMalformed
 	}
 	cmd := newCommand(data[0])
 	if cmd == nil {
 		return nil, &unsupportedError{data[0]}
 	}
-	c := coder{buf: data[1:], reading: true}
+	c := wire.Coder{Buf: data[1:], Reading: true}
 	cmd.code(&c)
-	if err := c.end(); err != nil {
+	if err := c.End(); err != nil {
 		return nil, fmt.Errorf("locks: command of kind %d: %w", data[0], err)
 	}
 	return cmd, nil
@@ -193,95 +194,95 @@ func (*ReleaseCommand) kind() uint8 { return 14 }
 func (*PutCommand) kind() uint8     { return 15 }
 func (*DeleteCommand) kind() uint8  { return 16 }
 
-func (x *LeadCommand) code(c *coder) { codeBallot(c, &x.Ballot) }
+func (x *LeadCommand) code(c *wire.Coder) { codeBallot(c, &x.Ballot) }
 
-func (x *ForgetCommand) code(c *coder) {
-	c.bool(&x.Own)
-	c.uint(&x.UpTo)
+func (x *ForgetCommand) code(c *wire.Coder) {
+	c.Bool(&x.Own)
+	c.Uint(&x.UpTo)
 }
 
-func (x *DelayCommand) code(c *coder) {
-	c.string(&x.Lock)
-	c.uint(&x.Fence)
+func (x *DelayCommand) code(c *wire.Coder) {
+	c.String(&x.Lock)
+	c.Uint(&x.Fence)
 }
 
-func (x *ExpireCommand) code(c *coder) {
-	c.string(&x.Session)
+func (x *ExpireCommand) code(c *wire.Coder) {
+	c.String(&x.Session)
 	codeBallot(c, &x.Ballot)
-	c.uint(&x.Renewals)
+	c.Uint(&x.Renewals)
 }
 
-func (x *OpenCommand) code(c *coder) {
+func (x *OpenCommand) code(c *wire.Coder) {
 	x.Request.code(c)
-	c.string(&x.ID)
-	c.string(&x.Name)
-	c.duration(&x.TTL)
-	c.duration(&x.LockDelay)
+	c.String(&x.ID)
+	c.String(&x.Name)
+	c.Duration(&x.TTL)
+	c.Duration(&x.LockDelay)
 }
 
-func (x *EndCommand) code(c *coder) {
+func (x *EndCommand) code(c *wire.Coder) {
 	x.Request.code(c)
-	c.string(&x.ID)
+	c.String(&x.ID)
 }
 
-func (x *AcquireCommand) code(c *coder) {
+func (x *AcquireCommand) code(c *wire.Coder) {
 	x.Request.code(c)
-	c.string(&x.Lock)
-	c.string(&x.Session)
-	c.bool(&x.Open)
-	c.duration(&x.TTL)
-	c.string(&x.Note)
-	c.bool(&x.Wait)
+	c.String(&x.Lock)
+	c.String(&x.Session)
+	c.Bool(&x.Open)
+	c.Duration(&x.TTL)
+	c.String(&x.Note)
+	c.Bool(&x.Wait)
 }
 
-func (x *CancelCommand) code(c *coder) {
+func (x *CancelCommand) code(c *wire.Coder) {
 	x.Request.code(c)
-	c.string(&x.Lock)
-	c.string(&x.Session)
+	c.String(&x.Lock)
+	c.String(&x.Session)
 }
 
-func (x *ReleaseCommand) code(c *coder) {
+func (x *ReleaseCommand) code(c *wire.Coder) {
 	x.Request.code(c)
-	c.string(&x.Lock)
-	c.uint(&x.Fence)
-	c.bool(&x.Force)
-	c.string(&x.Reason)
+	c.String(&x.Lock)
+	c.Uint(&x.Fence)
+	c.Bool(&x.Force)
+	c.String(&x.Reason)
 }
 
-func (x *PutCommand) code(c *coder) {
+func (x *PutCommand) code(c *wire.Coder) {
 	x.Request.code(c)
-	c.string(&x.Key)
-	c.bytes(&x.Value)
-	c.string(&x.ContentType)
-	c.optional(&x.IfRevision)
-	c.bool(&x.IfPresent)
-	c.string(&x.Session)
+	c.String(&x.Key)
+	c.Bytes(&x.Value)
+	c.String(&x.ContentType)
+	c.Optional(&x.IfRevision)
+	c.Bool(&x.IfPresent)
+	c.String(&x.Session)
 	codeGuard(c, &x.Guard)
 }
 
-func (x *DeleteCommand) code(c *coder) {
+func (x *DeleteCommand) code(c *wire.Coder) {
 	x.Request.code(c)
-	c.string(&x.Key)
-	c.optional(&x.IfRevision)
+	c.String(&x.Key)
+	c.Optional(&x.IfRevision)
 	codeGuard(c, &x.Guard)
 }
 
-func codeBallot(c *coder, b *synod.Ballot) {
+func codeBallot(c *wire.Coder, b *synod.Ballot) {
 	n := b.Pack()
-	c.uint(&n)
+	c.Uint(&n)
 	*b = synod.Unpack(n)
 }
 
-func codeGuard(c *coder, g **Guard) {
+func codeGuard(c *wire.Coder, g **Guard) {
 	some := *g != nil
-	c.bool(&some)
+	c.Bool(&some)
 	if !some {
 		*g = nil
 		return
 	}
-	if c.reading {
+	if c.Reading {
 		*g = &Guard{}
 	}
-	c.string(&(*g).Lock)
-	c.uint(&(*g).Fence)
+	c.String(&(*g).Lock)
+	c.Uint(&(*g).Fence)
 }

@@ -43,7 +43,7 @@ func (m *Machine) applyPut(c *PutCommand) Result {
 	if old != nil {
 		m.detach(old)
 	}
-	m.entries.set(c.Key, e)
+	m.entries.Set(c.Key, e)
 	m.bytes += entryBytes(e)
 	if s != nil {
 		s.keys[c.Key] = true
@@ -68,7 +68,7 @@ func (m *Machine) applyDelete(c *DeleteCommand) Result {
 // if there is none.
 func (m *Machine) admit(key string, ifRevision *uint64, g *Guard) (*Entry, Result) {
 	if g != nil {
-		l, ok := m.locks.get(g.Lock)
+		l, ok := m.locks.Get(g.Lock)
 		if !ok || l.holder.session == nil || l.holder.fence != g.Fence {
 			no := refused(StaleFence, "the guarding grant is over")
 			if ok {
@@ -77,7 +77,7 @@ func (m *Machine) admit(key string, ifRevision *uint64, g *Guard) (*Entry, Resul
 			return nil, no
 		}
 	}
-	e, _ := m.entries.get(key)
+	e, _ := m.entries.Get(key)
 	var current uint64
 	if e != nil {
 		current = e.Revision
@@ -92,8 +92,8 @@ func (m *Machine) admit(key string, ifRevision *uint64, g *Guard) (*Entry, Resul
 
 // drop removes the entry of key, which exists.
 func (m *Machine) drop(key string) {
-	e, _ := m.entries.get(key)
-	m.entries.delete(key)
+	e, _ := m.entries.Get(key)
+	m.entries.Delete(key)
 	m.detach(e)
 	m.changed = m.revision
 	m.news.touch(keyTopic(key))
@@ -102,7 +102,7 @@ func (m *Machine) drop(key string) {
 // detach takes e, which is replaced or removed, out of all else that counts it.
 func (m *Machine) detach(e *Entry) {
 	m.bytes -= entryBytes(e)
-	if s, ok := m.sessions.get(e.Session); ok {
+	if s, ok := m.sessions.Get(e.Session); ok {
 		delete(s.keys, e.Key)
 	}
 }

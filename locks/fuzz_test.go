@@ -81,7 +81,7 @@ func FuzzRestore(f *testing.F) {
 		for _, c := range samples() {
 			w.do(c)
 		}
-		for id := range w.m.sessions.from("") {
+		for id := range w.m.sessions.From("") {
 			w.do(&EndCommand{ID: id})
 		}
 	})

@@ -100,7 +100,7 @@ func (m *Machine) applyLead(c *LeadCommand) {
 	}
 	l.started = true
 	l.timers = map[timerKey]*timer{}
-	for _, s := range m.sessions.from("") {
+	for _, s := range m.sessions.From("") {
 		h := fnv.New32a()
 		h.Write([]byte(s.id))
 		l.set(&timer{key: timerKey{false, s.id}, session: s}, m.now+s.ttl+time.Duration(h.Sum32())%maxSmear)

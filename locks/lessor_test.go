@@ -147,8 +147,8 @@ func TestMassExpiryIsRateLimitedOldestFirst(t *testing.T) {
 	if len(first) != maxDue || !reflect.DeepEqual(first[0], &ExpireCommand{"1000", b(1), 0}) {
 		t.Errorf("first call: %d commands, first %+v", len(first), first[0])
 	}
-	if rest := w.lead(b(1)); len(rest) != 5 || w.m.sessions.len != 0 {
-		t.Errorf("second call: %d commands, %d sessions left", len(rest), w.m.sessions.len)
+	if rest := w.lead(b(1)); len(rest) != 5 || w.m.sessions.Len() != 0 {
+		t.Errorf("second call: %d commands, %d sessions left", len(rest), w.m.sessions.Len())
 	}
 }
 
@@ -182,7 +182,7 @@ func TestLockDelayFollowsExpiryOnly(t *testing.T) {
 	if got, want := w.lead(b(2)), []Command{&DelayCommand{"l", 6}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("at its end: %v; want %v", got, want)
 	}
-	l, _ := w.m.locks.get("l")
+	l, _ := w.m.locks.Get("l")
 	got := w.m.viewLock(l, w.now)
 	want := Lock{
 		Name: "l", Changed: 11,
@@ -258,7 +258,7 @@ func TestBounds(t *testing.T) {
 	w.do(&EndCommand{ID: "a"})
 	w.do(&EndCommand{ID: "b"})
 	w.do(&EndCommand{ID: "c"})
-	if n := w.m.locks.len; n != 2 {
+	if n := w.m.locks.Len(); n != 2 {
 		t.Errorf("%d free locks are remembered; want 2", n)
 	}
 	if _, no := w.m.alive("a"); no.Code != SessionUnknown {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prytany/prytany/locks/internal/ordered"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 // A pin keeps the entries of one revision for the next page of a listing.
 type pin struct {
 	revision uint64
-	entries  tree[*Entry]
+	entries  ordered.Map[*Entry]
 	timer    *time.Timer
 }
 
@@ -73,7 +75,7 @@ func (s *Service) ListEntries(ctx context.Context, l List, rd Read) (Page[Entry]
 	}
 	var page Page[Entry]
 	size := 0
-	for key, e := range entries.from(begin(l.Prefix, after)) {
+	for key, e := range entries.From(begin(l.Prefix, after)) {
 		if !strings.HasPrefix(key, l.Prefix) {
 			break
 		}
@@ -98,7 +100,7 @@ func parseToken(token string) (revision uint64, after string, err error) {
 }
 
 // pin keeps entries, which are those of revision, for a while.
-func (s *Service) pin(revision uint64, entries tree[*Entry]) {
+func (s *Service) pin(revision uint64, entries ordered.Map[*Entry]) {
 	s.pinMu.Lock()
 	defer s.pinMu.Unlock()
 	if slices.ContainsFunc(s.pins, func(p pin) bool { return p.revision == revision }) {
@@ -117,7 +119,7 @@ func (s *Service) unpin(revision uint64) {
 	s.pins = slices.DeleteFunc(s.pins, func(p pin) bool { return p.revision == revision })
 }
 
-func (s *Service) pinned(revision uint64) (tree[*Entry], error) {
+func (s *Service) pinned(revision uint64) (ordered.Map[*Entry], error) {
 	s.pinMu.Lock()
 	defer s.pinMu.Unlock()
 	for _, p := range s.pins {
@@ -125,7 +127,7 @@ func (s *Service) pinned(revision uint64) (tree[*Entry], error) {
 			return p.entries, nil
 		}
 	}
-	return tree[*Entry]{}, invalid("cursor", "the entries have changed and this node no longer has revision %d of them; list from the start", revision)
+	return ordered.Map[*Entry]{}, invalid("cursor", "the entries have changed and this node no longer has revision %d of them; list from the start", revision)
 }
 
 // ListLocks lists locks in the order of their names, also free ones that are
@@ -144,7 +146,7 @@ func (s *Service) ListLocks(ctx context.Context, l List, rd Read) (Page[Lock], M
 	now := s.clock()
 	s.machine.mu.RLock()
 	meta := s.meta(rd)
-	for name, x := range s.machine.locks.from(begin(l.Prefix, l.after())) {
+	for name, x := range s.machine.locks.From(begin(l.Prefix, l.after())) {
 		if !strings.HasPrefix(name, l.Prefix) {
 			break
 		}
@@ -174,7 +176,7 @@ func (s *Service) ListSessions(ctx context.Context, l List, rd Read) (Page[Sessi
 	var page Page[Session]
 	s.machine.mu.RLock()
 	meta := s.meta(rd)
-	for id, x := range s.machine.sessions.from(begin(l.Prefix, l.after())) {
+	for id, x := range s.machine.sessions.From(begin(l.Prefix, l.after())) {
 		if !strings.HasPrefix(id, l.Prefix) {
 			break
 		}

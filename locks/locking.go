@@ -9,7 +9,7 @@ func (m *Machine) applyAcquire(c *AcquireCommand) Result {
 	if s == nil && !c.Open {
 		return no
 	}
-	l, known := m.locks.get(c.Lock)
+	l, known := m.locks.Get(c.Lock)
 	if s != nil && known && l.holder.session == s {
 		s.renewals++
 		m.lessor.extend(s, m.now)
@@ -143,7 +143,7 @@ func (m *Machine) undelay(l *lock) {
 }
 
 func (m *Machine) applyDelay(c *DelayCommand) {
-	if l, ok := m.locks.get(c.Lock); ok && l.delay != 0 && l.delay == c.Fence {
+	if l, ok := m.locks.Get(c.Lock); ok && l.delay != 0 && l.delay == c.Fence {
 		m.undelay(l)
 	}
 }
@@ -152,7 +152,7 @@ func (m *Machine) applyDelay(c *DelayCommand) {
 // stands; if it has not been applied yet, the answer is laid down for it now.
 func (m *Machine) applyCancel(c *CancelCommand) Result {
 	t := m.table(c.Request)
-	l, ok := m.locks.get(c.Lock)
+	l, ok := m.locks.Get(c.Lock)
 	if !ok {
 		l = &lock{name: c.Lock}
 	}
@@ -196,7 +196,7 @@ func (m *Machine) applyCancel(c *CancelCommand) Result {
 }
 
 func (m *Machine) applyRelease(c *ReleaseCommand) Result {
-	l, ok := m.locks.get(c.Lock)
+	l, ok := m.locks.Get(c.Lock)
 	if !ok {
 		return refused(StaleFence, "nobody holds the lock")
 	}

@@ -108,7 +108,7 @@ func TestLockPassesInOrder(t *testing.T) {
 			t.Errorf("%s: %+v\nwant %+v", s.name, got, s.want)
 		}
 	}
-	l, _ := w.m.locks.get("l")
+	l, _ := w.m.locks.Get("l")
 	got := w.m.viewLock(l, 0)
 	want := Lock{Name: "l", Changed: 14, Past: []Past{
 		{"b", "b", 10, 14, "forced: stuck"},

@@ -251,7 +251,7 @@ func (m *model) put(c *PutCommand) Result {
 // check compares all of the machine's state with the model's.
 func (m *model) check(t *rapid.T, x *Machine) {
 	got, want := map[string]string{}, map[string]string{}
-	for name, l := range x.locks.from("") {
+	for name, l := range x.locks.From("") {
 		holder := ""
 		if l.holder.session != nil {
 			holder = l.holder.session.id
@@ -263,18 +263,18 @@ func (m *model) check(t *rapid.T, x *Machine) {
 		got["lock "+name] = fmt.Sprint(holder, l.holder.fence, l.delay, queue)
 	}
 	for name, l := range m.locks {
-		_, known := x.locks.get(name)
+		_, known := x.locks.Get(name)
 		if known || l.holder != "" || l.delayed != 0 || len(l.queue) > 0 {
 			want["lock "+name] = fmt.Sprint(l.holder, l.fence, l.delayed, l.queue)
 		}
 	}
-	for id, s := range x.sessions.from("") {
+	for id, s := range x.sessions.From("") {
 		got["session "+id] = fmt.Sprint(s.renewals, s.bound)
 	}
 	for id, s := range m.sessions {
 		want["session "+id] = fmt.Sprint(s.renewals, s.bound)
 	}
-	for key, e := range x.entries.from("") {
+	for key, e := range x.entries.From("") {
 		got["entry "+key] = fmt.Sprint(string(e.Value), e.Revision, e.Version, e.Session)
 	}
 	for key, e := range m.entries {

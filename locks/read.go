@@ -89,7 +89,7 @@ func (s *Service) Get(ctx context.Context, key string, rd Read) (Entry, Meta, er
 		return Entry{}, Meta{}, fail(op, key, err)
 	}
 	e, ok, meta, err := poll(s, ctx, rd, keyTopic(key), func() (Entry, uint64, bool) {
-		e, ok := s.machine.entries.get(key)
+		e, ok := s.machine.entries.Get(key)
 		if !ok {
 			return Entry{}, 0, false
 		}
@@ -112,7 +112,7 @@ func (s *Service) GetLock(ctx context.Context, name string, rd Read) (Lock, Meta
 		return Lock{}, Meta{}, fail(op, name, err)
 	}
 	v, ok, meta, err := poll(s, ctx, rd, lockTopic(name), func() (Lock, uint64, bool) {
-		l, ok := s.machine.locks.get(name)
+		l, ok := s.machine.locks.Get(name)
 		if !ok {
 			return Lock{}, 0, false
 		}
@@ -141,7 +141,7 @@ func (s *Service) CheckFence(ctx context.Context, name string, fence uint64, rd 
 	}
 	s.machine.mu.RLock()
 	var current uint64
-	if l, ok := s.machine.locks.get(name); ok {
+	if l, ok := s.machine.locks.Get(name); ok {
 		current = l.holder.fence
 	}
 	meta := s.meta(rd)

@@ -1,6 +1,10 @@
 package locks
 
-import "time"
+import (
+	"time"
+
+	"github.com/prytany/prytany/locks/internal/wire"
+)
 
 // A Result is what applying a command returned, in the form of
 // [Result.Encode].
@@ -27,43 +31,43 @@ type Result struct {
 
 // Encode returns the bytes of r.
 func (r Result) Encode() []byte {
-	c := coder{buf: make([]byte, 0, 48)}
+	c := wire.Coder{Buf: make([]byte, 0, 48)}
 	r.code(&c)
-	return c.buf
+	return c.Buf
 }
 
 // DecodeResult is the inverse of [Result.Encode].
 func DecodeResult(data []byte) (Result, error) {
 	var r Result
-	c := coder{buf: data, reading: true}
+	c := wire.Coder{Buf: data, Reading: true}
 	r.code(&c)
-	if err := c.end(); err != nil {
+	if err := c.End(); err != nil {
 		return Result{}, err
 	}
 	return r, nil
 }
 
-func (r *Result) code(c *coder) {
-	c.bool(&r.Refused)
-	c.byte((*uint8)(&r.Code))
-	c.string(&r.Detail)
-	c.uint(&r.Revision)
-	c.bool(&r.Repeated)
-	c.string(&r.Session)
-	c.duration(&r.TTL)
-	c.uint(&r.Fence)
-	c.bool(&r.Queued)
+func (r *Result) code(c *wire.Coder) {
+	c.Bool(&r.Refused)
+	c.Byte((*uint8)(&r.Code))
+	c.String(&r.Detail)
+	c.Uint(&r.Revision)
+	c.Bool(&r.Repeated)
+	c.String(&r.Session)
+	c.Duration(&r.TTL)
+	c.Uint(&r.Fence)
+	c.Bool(&r.Queued)
 	n := uint64(r.Position)
-	c.uint(&n)
+	c.Uint(&n)
 	r.Position = int(n)
-	c.uint(&r.Current)
-	c.bool(&r.Delayed)
-	c.string(&r.Holder.Session)
-	c.string(&r.Holder.Owner)
-	c.uint(&r.Holder.Fence)
-	c.string(&r.Holder.Note)
-	c.uint(&r.Created)
-	c.uint(&r.Version)
+	c.Uint(&r.Current)
+	c.Bool(&r.Delayed)
+	c.String(&r.Holder.Session)
+	c.String(&r.Holder.Owner)
+	c.Uint(&r.Holder.Fence)
+	c.String(&r.Holder.Note)
+	c.Uint(&r.Created)
+	c.Uint(&r.Version)
 }
 
 // refused returns the result of a command without effect.

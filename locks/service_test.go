@@ -135,7 +135,7 @@ func TestChangeHasOneEffect(t *testing.T) {
 				start := time.Now()
 				_, _, _, err := newService(l).Put(t.Context(), Put{Key: "k", Value: []byte("v")})
 				var version uint64
-				if e, ok := l.m.entries.get("k"); ok {
+				if e, ok := l.m.entries.Get("k"); ok {
 					version = e.Version
 				}
 				if got := codeOf(err); got != tt.want || version != tt.version {
@@ -181,7 +181,7 @@ func held(t *testing.T) (*Service, *fakeLog, Grant) {
 func (l *fakeLog) queue() int {
 	l.m.mu.RLock()
 	defer l.m.mu.RUnlock()
-	lk, ok := l.m.locks.get("l")
+	lk, ok := l.m.locks.Get("l")
 	if !ok {
 		return 0
 	}
@@ -233,7 +233,7 @@ func TestWaitEndsWithoutTheGrant(t *testing.T) {
 		if n := l.queue(); n != 0 {
 			t.Errorf("%d still wait", n)
 		}
-		if n := l.m.sessions.len; n != 1 {
+		if n := l.m.sessions.Len(); n != 1 {
 			t.Errorf("%d sessions; want the holder's alone", n)
 		}
 	})

@@ -9,7 +9,7 @@ const (
 )
 
 func (m *Machine) applyOpen(c *OpenCommand) Result {
-	s, ok := m.sessions.get(c.ID)
+	s, ok := m.sessions.Get(c.ID)
 	if !ok {
 		var no Result
 		if s, no = m.open(&session{id: c.ID, name: c.Name, ttl: c.TTL, lockDelay: c.LockDelay}); s == nil {
@@ -27,7 +27,7 @@ func (m *Machine) open(s *session) (*session, Result) {
 	if no, ok := m.full(len(s.id) + len(s.name)); ok {
 		return nil, no
 	}
-	if m.sessions.len >= m.bounds.sessions {
+	if m.sessions.Len() >= m.bounds.sessions {
 		return nil, refused(Overloaded, "the group has as many sessions as it may")
 	}
 	if e, ok := m.dead[s.id]; ok {
@@ -35,7 +35,7 @@ func (m *Machine) open(s *session) (*session, Result) {
 	}
 	s.created = m.revision
 	s.holds, s.waits, s.keys = map[string]*lock{}, map[string]int{}, map[string]bool{}
-	m.sessions.set(s.id, s)
+	m.sessions.Set(s.id, s)
 	m.bytes += s.bytes()
 	m.lessor.extend(s, m.now)
 	return s, Result{}
@@ -65,7 +65,7 @@ func (m *Machine) applyExpire(c *ExpireCommand) {
 // end ends s with everything that is its own: its entries, its places in
 // queues, its grants. Whoever is next gets the locks in this same command.
 func (m *Machine) end(s *session, reason string) {
-	m.sessions.delete(s.id)
+	m.sessions.Delete(s.id)
 	m.bytes -= s.bytes()
 	m.lessor.ended(s)
 	m.bury(ended{s.id, reason})
@@ -73,7 +73,7 @@ func (m *Machine) end(s *session, reason string) {
 		m.drop(key)
 	}
 	for _, name := range sortedKeys(s.waits) {
-		if l, ok := m.locks.get(name); ok {
+		if l, ok := m.locks.Get(name); ok {
 			m.leave(l, s, reason)
 		}
 	}

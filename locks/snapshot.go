@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/prytany/prytany/locks/internal/ordered"
+	"github.com/prytany/prytany/locks/internal/wire"
 )
 
 // snapshotVersion is the first byte of a snapshot.
@@ -15,10 +18,10 @@ const snapshotVersion = 1
 func (m *Machine) Snapshot() ([]byte, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	c := coder{buf: make([]byte, 0, int(m.bytes)+64*(m.locks.len+m.entries.len+m.sessions.len)+1024)}
-	c.buf = append(c.buf, snapshotVersion)
+	c := wire.Coder{Buf: make([]byte, 0, int(m.bytes)+64*(m.locks.Len()+m.entries.Len()+m.sessions.Len())+1024)}
+	c.Buf = append(c.Buf, snapshotVersion)
 	m.state.code(&c)
-	return seal(c.buf), nil
+	return seal(c.Buf), nil
 }
 
 // seal appends the checksum of body.
@@ -41,9 +44,9 @@ func (m *Machine) Restore(data []byte) error {
 	}
 	fresh := &Machine{bounds: m.bounds}
 	fresh.reset(state{})
-	c := coder{buf: body[1:], reading: true}
+	c := wire.Coder{Buf: body[1:], Reading: true}
 	fresh.state.code(&c)
-	if err := c.end(); err != nil {
+	if err := c.End(); err != nil {
 		return fmt.Errorf("locks: restore: %w", err)
 	}
 	m.mu.Lock()
@@ -58,22 +61,22 @@ func (m *Machine) Restore(data []byte) error {
 
 // code writes s, or reads it into an empty state together with what is
 // derived. What refers to something that is not there is malformed.
-func (s *state) code(c *coder) {
-	c.uint(&s.revision)
-	c.uint(&s.lead)
-	c.uint(&s.changed)
+func (s *state) code(c *wire.Coder) {
+	c.Uint(&s.revision)
+	c.Uint(&s.lead)
+	c.Uint(&s.changed)
 	codeTree(c, &s.sessions, s.codeSession)
 	codeTree(c, &s.locks, s.codeLock)
 	codeTree(c, &s.entries, s.codeEntry)
-	n := c.count(len(s.ended))
+	n := c.Count(len(s.ended))
 	for i := range n {
-		if c.reading {
+		if c.Reading {
 			s.ended = append(s.ended, ended{})
 		}
 		e := &s.ended[i]
-		c.string(&e.id)
-		c.string(&e.reason)
-		if c.reading {
+		c.String(&e.id)
+		c.String(&e.reason)
+		if c.Reading {
 			s.dead[e.id] = *e
 		}
 	}
@@ -83,121 +86,121 @@ func (s *state) code(c *coder) {
 
 // codeTree codes the pairs of t in order. record codes one value and returns
 // its key.
-func codeTree[V any](c *coder, t *tree[V], record func(c *coder, v V) (V, string)) {
-	n := c.count(t.len)
-	if !c.reading {
-		for _, v := range t.from("") {
+func codeTree[V any](c *wire.Coder, t *ordered.Map[V], record func(c *wire.Coder, v V) (V, string)) {
+	n := c.Count(t.Len())
+	if !c.Reading {
+		for _, v := range t.From("") {
 			record(c, v)
 		}
 		return
 	}
 	keys, values := make([]string, 0, min(n, 1<<16)), make([]V, 0, min(n, 1<<16))
-	for i := 0; i < n && c.err == nil; i++ {
+	for i := 0; i < n && c.Err == nil; i++ {
 		var zero V
 		v, key := record(c, zero)
 		if i > 0 && key <= keys[i-1] {
-			c.fail()
+			c.Fail()
 		}
 		keys, values = append(keys, key), append(values, v)
 	}
-	if c.err == nil {
-		*t = build(keys, values)
+	if c.Err == nil {
+		*t = ordered.Build(keys, values)
 	}
 }
 
-func (s *state) codeSession(c *coder, x *session) (*session, string) {
-	if c.reading {
+func (s *state) codeSession(c *wire.Coder, x *session) (*session, string) {
+	if c.Reading {
 		x = &session{holds: map[string]*lock{}, waits: map[string]int{}, keys: map[string]bool{}}
 	}
-	c.string(&x.id)
-	c.string(&x.name)
-	c.duration(&x.ttl)
-	c.duration(&x.lockDelay)
-	c.uint(&x.created)
-	c.uint(&x.renewals)
-	c.string(&x.bound)
-	if c.reading {
+	c.String(&x.id)
+	c.String(&x.name)
+	c.Duration(&x.ttl)
+	c.Duration(&x.lockDelay)
+	c.Uint(&x.created)
+	c.Uint(&x.renewals)
+	c.String(&x.bound)
+	if c.Reading {
 		s.bytes += x.bytes()
 	}
 	return x, x.id
 }
 
 // codeRef codes a reference to a session, which may be nil if optional.
-func (s *state) codeRef(c *coder, p **session, optional bool) {
+func (s *state) codeRef(c *wire.Coder, p **session, optional bool) {
 	var id string
 	if *p != nil {
 		id = (*p).id
 	}
-	c.string(&id)
-	if !c.reading || optional && id == "" {
+	c.String(&id)
+	if !c.Reading || optional && id == "" {
 		return
 	}
-	x, ok := s.sessions.get(id)
+	x, ok := s.sessions.Get(id)
 	if !ok {
-		c.fail()
+		c.Fail()
 		x = &session{}
 	}
 	*p = x
 }
 
-func (s *state) codeLock(c *coder, l *lock) (*lock, string) {
-	if c.reading {
+func (s *state) codeLock(c *wire.Coder, l *lock) (*lock, string) {
+	if c.Reading {
 		l = &lock{}
 	}
-	c.string(&l.name)
+	c.String(&l.name)
 	s.codeRef(c, &l.holder.session, true)
-	c.uint(&l.holder.fence)
-	c.string(&l.holder.note)
-	n := c.count(len(l.waiters))
-	for i := 0; i < n && c.err == nil; i++ {
-		if c.reading {
+	c.Uint(&l.holder.fence)
+	c.String(&l.holder.note)
+	n := c.Count(len(l.waiters))
+	for i := 0; i < n && c.Err == nil; i++ {
+		if c.Reading {
 			l.waiters = append(l.waiters, waiter{})
 		}
 		w := &l.waiters[i]
 		s.codeRef(c, &w.session, false)
 		w.request.code(c)
-		c.string(&w.note)
-		c.uint(&w.since)
+		c.String(&w.note)
+		c.Uint(&w.since)
 	}
-	n = c.count(len(l.past))
-	for i := 0; i < n && c.err == nil; i++ {
-		if c.reading {
+	n = c.Count(len(l.past))
+	for i := 0; i < n && c.Err == nil; i++ {
+		if c.Reading {
 			l.past = append(l.past, Past{})
 		}
 		p := &l.past[i]
-		c.string(&p.Session)
-		c.string(&p.Owner)
-		c.uint(&p.Fence)
-		c.uint(&p.Ended)
-		c.string(&p.Reason)
+		c.String(&p.Session)
+		c.String(&p.Owner)
+		c.Uint(&p.Fence)
+		c.Uint(&p.Ended)
+		c.String(&p.Reason)
 	}
-	c.uint(&l.changed)
-	c.uint(&l.delay)
-	c.duration(&l.delayFor)
-	c.uint(&l.idle)
-	if c.reading && c.err == nil {
+	c.Uint(&l.changed)
+	c.Uint(&l.delay)
+	c.Duration(&l.delayFor)
+	c.Uint(&l.idle)
+	if c.Reading && c.Err == nil {
 		s.derive(c, l)
 	}
 	return l, l.name
 }
 
 // derive makes what follows from l.
-func (s *state) derive(c *coder, l *lock) {
+func (s *state) derive(c *wire.Coder, l *lock) {
 	if h := &l.holder; h.session != nil {
 		h.session.holds[l.name] = l
 		h.seen = -1
 	} else if h.fence != 0 || h.note != "" {
-		c.fail()
+		c.Fail()
 	}
 	for i := range l.waiters {
 		l.waiters[i].session.waits[l.name]++
 	}
 	inUse := l.holder.session != nil || len(l.waiters) > 0 || l.delay != 0
 	if inUse == (l.idle != 0) || l.delay != 0 && l.holder.session != nil {
-		c.fail()
+		c.Fail()
 	}
 	if l.idle != 0 {
-		s.idle.set(idleKey(l), l.name)
+		s.idle.Set(idleKey(l), l.name)
 	}
 	if l.delay != 0 {
 		s.delayed[l.name] = l
@@ -205,23 +208,23 @@ func (s *state) derive(c *coder, l *lock) {
 	s.bytes += lockBytes(l)
 }
 
-func (s *state) codeEntry(c *coder, e *Entry) (*Entry, string) {
-	if c.reading {
+func (s *state) codeEntry(c *wire.Coder, e *Entry) (*Entry, string) {
+	if c.Reading {
 		e = &Entry{}
 	}
-	c.string(&e.Key)
-	c.bytes(&e.Value)
-	c.string(&e.ContentType)
-	c.uint(&e.Revision)
-	c.uint(&e.Created)
-	c.uint(&e.Version)
-	c.string(&e.Session)
-	if c.reading {
+	c.String(&e.Key)
+	c.Bytes(&e.Value)
+	c.String(&e.ContentType)
+	c.Uint(&e.Revision)
+	c.Uint(&e.Created)
+	c.Uint(&e.Version)
+	c.String(&e.Session)
+	if c.Reading {
 		s.bytes += entryBytes(e)
 		if e.Session != "" {
-			x, ok := s.sessions.get(e.Session)
+			x, ok := s.sessions.Get(e.Session)
 			if !ok {
-				c.fail()
+				c.Fail()
 				return e, e.Key
 			}
 			x.keys[e.Key] = true
@@ -230,26 +233,26 @@ func (s *state) codeEntry(c *coder, e *Entry) (*Entry, string) {
 	return e, e.Key
 }
 
-func (a *answers) code(c *coder) {
-	c.uint(&a.dropped)
-	n := c.count(len(a.queue))
-	for i := 0; i < n && c.err == nil; i++ {
+func (a *answers) code(c *wire.Coder) {
+	c.Uint(&a.dropped)
+	n := c.Count(len(a.queue))
+	for i := 0; i < n && c.Err == nil; i++ {
 		x := &answer{}
-		if !c.reading {
+		if !c.Reading {
 			x = a.queue[i]
 		}
-		c.string(&x.id)
-		c.uint(&x.hash)
-		c.uint(&x.revision)
+		c.String(&x.id)
+		c.Uint(&x.hash)
+		c.Uint(&x.revision)
 		x.result.code(c)
-		if !c.reading {
+		if !c.Reading {
 			continue
 		}
 		if a.byID == nil {
 			a.byID = map[string]*answer{}
 		}
 		if a.byID[x.id] != nil || i > 0 && x.revision < a.queue[i-1].revision {
-			c.fail()
+			c.Fail()
 		}
 		a.queue = append(a.queue, x)
 		a.byID[x.id] = x

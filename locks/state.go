@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/prytany/prytany/locks/internal/ordered"
 )
 
 // bounds limits what the replicated state may grow to. They influence what a
@@ -41,18 +43,18 @@ var formatBounds = bounds{
 type state struct {
 	revision uint64
 	lead     uint64 // ballot of the newest LeadCommand, packed
-	sessions tree[*session]
-	locks    tree[*lock]
-	entries  tree[*Entry] // entries never change: a put makes a new one
-	changed  uint64       // revision of the last change of any entry
-	ended    []ended      // oldest first
-	answers  answers      // to callers' keys
-	own      answers      // to the service's own ids
+	sessions ordered.Map[*session]
+	locks    ordered.Map[*lock]
+	entries  ordered.Map[*Entry] // entries never change: a put makes a new one
+	changed  uint64              // revision of the last change of any entry
+	ended    []ended             // oldest first
+	answers  answers             // to callers' keys
+	own      answers             // to the service's own ids
 
-	bytes   int64            // derived: of names, values and notes
-	idle    tree[string]     // derived: free locks by the revision since when
-	delayed map[string]*lock // derived: with a lock-delay
-	dead    map[string]ended // derived: of ended, by id
+	bytes   int64               // derived: of names, values and notes
+	idle    ordered.Map[string] // derived: free locks by the revision since when
+	delayed map[string]*lock    // derived: with a lock-delay
+	dead    map[string]ended    // derived: of ended, by id
 }
 
 type session struct {
@@ -138,12 +140,12 @@ func lockBytes(l *lock) int64 {
 
 // lock returns the lock name, made if there is none.
 func (m *Machine) lock(name string) *lock {
-	if l, ok := m.locks.get(name); ok {
+	if l, ok := m.locks.Get(name); ok {
 		return l
 	}
 	l := &lock{name: name, idle: m.revision}
-	m.locks.set(name, l)
-	m.idle.set(idleKey(l), name)
+	m.locks.Set(name, l)
+	m.idle.Set(idleKey(l), name)
 	m.bytes += int64(len(name))
 	return l
 }
@@ -161,18 +163,18 @@ func (m *Machine) settle(l *lock) {
 	inUse := l.holder.session != nil || len(l.waiters) > 0 || l.delay != 0
 	switch {
 	case inUse && l.idle != 0:
-		m.idle.delete(idleKey(l))
+		m.idle.Delete(idleKey(l))
 		l.idle = 0
 	case !inUse && l.idle == 0:
 		l.idle = m.revision
-		m.idle.set(idleKey(l), l.name)
+		m.idle.Set(idleKey(l), l.name)
 	}
-	for m.idle.len > m.bounds.idle {
-		for key, name := range m.idle.from("") {
-			m.idle.delete(key)
-			if old, ok := m.locks.get(name); ok {
+	for m.idle.Len() > m.bounds.idle {
+		for key, name := range m.idle.From("") {
+			m.idle.Delete(key)
+			if old, ok := m.locks.Get(name); ok {
 				m.bytes -= lockBytes(old)
-				m.locks.delete(name)
+				m.locks.Delete(name)
 			}
 			break
 		}
@@ -189,7 +191,7 @@ func (m *Machine) full(more int) (Result, bool) {
 
 // crowded is the same for one more lock or entry.
 func (m *Machine) crowded() (Result, bool) {
-	if m.locks.len-m.idle.len+m.entries.len >= m.bounds.locks {
+	if m.locks.Len()-m.idle.Len()+m.entries.Len() >= m.bounds.locks {
 		return refused(Overloaded, "the group has as many locks and config entries as it may"), true
 	}
 	return Result{}, false
@@ -197,7 +199,7 @@ func (m *Machine) crowded() (Result, bool) {
 
 // alive returns the session id, or the refusal for one that is not.
 func (m *Machine) alive(id string) (*session, Result) {
-	if s, ok := m.sessions.get(id); ok {
+	if s, ok := m.sessions.Get(id); ok {
 		return s, Result{}
 	}
 	if e, ok := m.dead[id]; ok {

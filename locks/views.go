@@ -61,7 +61,7 @@ func (m *Machine) place(name, session string, r Request) place {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	p := place{meta: Meta{Revision: m.revision, Slot: uint64(m.applied)}}
-	l, ok := m.locks.get(name)
+	l, ok := m.locks.Get(name)
 	if !ok {
 		l = &lock{name: name}
 	}
@@ -88,7 +88,7 @@ func (m *Machine) place(name, session string, r Request) place {
 func (m *Machine) held(name string, fence uint64, now time.Duration) time.Duration {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	l, ok := m.locks.get(name)
+	l, ok := m.locks.Get(name)
 	if !ok || l.holder.fence != fence || l.holder.seen < 0 || now < l.holder.seen {
 		return -1
 	}

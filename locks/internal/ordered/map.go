@@ -1,13 +1,14 @@
-package locks
+// Package ordered is a map in order of its keys, of which any state can be kept.
+package ordered
 
 import "iter"
 
-// A tree is an ordered map. It is never changed in place: set and delete copy
-// the path to the root, so that a copy of a tree is a snapshot of it, made in
+// A Map is an ordered map. It is never changed in place: Set and Delete copy
+// the path to the root, so that a copy of a Map is a snapshot of it, made in
 // constant time and safe to read while the original goes on changing. It is
-// balanced as Adelson-Velsky and Landis described in 1962. The zero tree is
+// balanced as Adelson-Velsky and Landis described in 1962. The zero Map is
 // empty.
-type tree[V any] struct {
+type Map[V any] struct {
 	root *node[V]
 	len  int
 }
@@ -19,8 +20,11 @@ type node[V any] struct {
 	height      int
 }
 
-// get returns the value of key, or the zero value.
-func (t tree[V]) get(key string) (v V, ok bool) {
+// Len returns the number of keys.
+func (t Map[V]) Len() int { return t.len }
+
+// Get returns the value of key, or the zero value.
+func (t Map[V]) Get(key string) (v V, ok bool) {
 	for n := t.root; n != nil; {
 		switch {
 		case key < n.key:
@@ -34,8 +38,8 @@ func (t tree[V]) get(key string) (v V, ok bool) {
 	return v, false
 }
 
-// set makes v the value of key.
-func (t *tree[V]) set(key string, v V) {
+// Set makes v the value of key.
+func (t *Map[V]) Set(key string, v V) {
 	var added bool
 	t.root, added = t.root.with(key, v)
 	if added {
@@ -43,8 +47,8 @@ func (t *tree[V]) set(key string, v V) {
 	}
 }
 
-// delete removes key, if it is there.
-func (t *tree[V]) delete(key string) {
+// Delete removes key, if it is there.
+func (t *Map[V]) Delete(key string) {
 	var removed bool
 	t.root, removed = t.root.without(key)
 	if removed {
@@ -52,14 +56,14 @@ func (t *tree[V]) delete(key string) {
 	}
 }
 
-// from yields the pairs with keys not below key, in order.
-func (t tree[V]) from(key string) iter.Seq2[string, V] {
+// From yields the pairs with keys not below key, in order.
+func (t Map[V]) From(key string) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) { t.root.walk(key, yield) }
 }
 
-// build returns the balanced tree of the given pairs, which are in order.
-func build[V any](keys []string, values []V) tree[V] {
-	return tree[V]{buildNode(keys, values), len(keys)}
+// Build returns the balanced tree of the given pairs, which are in order.
+func Build[V any](keys []string, values []V) Map[V] {
+	return Map[V]{buildNode(keys, values), len(keys)}
 }
 
 func buildNode[V any](keys []string, values []V) *node[V] {

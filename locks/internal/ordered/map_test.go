@@ -1,4 +1,4 @@
-package locks
+package ordered
 
 import (
 	"fmt"
@@ -9,21 +9,21 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestTreeIsLikeAMap(t *testing.T) {
+func TestMapIsLikeAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var tr tree[int]
+		var tr Map[int]
 		m := map[string]int{}
 		old, was := tr, maps.Clone(m)
 		for i := range rapid.IntRange(0, 300).Draw(t, "steps") {
 			key := fmt.Sprint(rapid.IntRange(0, 60).Draw(t, "key"))
 			switch rapid.IntRange(0, 9).Draw(t, "what") {
 			case 0, 1, 2, 3:
-				tr.delete(key)
+				tr.Delete(key)
 				delete(m, key)
 			case 4:
 				old, was = tr, maps.Clone(m)
 			default:
-				tr.set(key, i)
+				tr.Set(key, i)
 				m[key] = i
 			}
 		}
@@ -34,17 +34,17 @@ func TestTreeIsLikeAMap(t *testing.T) {
 		for _, k := range keys {
 			values = append(values, m[k])
 		}
-		sameAs(t, build(keys, values), m)
+		sameAs(t, Build(keys, values), m)
 	})
 }
 
-func sameAs(t *rapid.T, tr tree[int], m map[string]int) {
-	if got := maps.Collect(tr.from("")); !maps.Equal(got, m) || tr.len != len(m) {
-		t.Fatalf("tree of %d: %v\nwant %v", tr.len, got, m)
+func sameAs(t *rapid.T, tr Map[int], m map[string]int) {
+	if got := maps.Collect(tr.From("")); !maps.Equal(got, m) || tr.Len() != len(m) {
+		t.Fatalf("tree of %d: %v\nwant %v", tr.Len(), got, m)
 	}
 	for _, from := range []string{"", "3", "35", "x"} {
 		var got, want []string
-		for k := range tr.from(from) {
+		for k := range tr.From(from) {
 			got = append(got, k)
 		}
 		for _, k := range slices.Sorted(maps.Keys(m)) {
