@@ -184,6 +184,12 @@ func (h *Host) SetHealth(hl leader.Health) {
 	h.ring()
 }
 
+// Freeze makes the loop stand still until the channel is closed, as if the
+// process were stopped: for tests and demonstrations of exactly that.
+func (h *Host) Freeze(until <-chan struct{}) {
+	h.post(func() { <-until })
+}
+
 // post leaves a call for the loop. Calls are rare; a loop that has fallen
 // MaxPending of them behind loses more.
 func (h *Host) post(call func()) bool {

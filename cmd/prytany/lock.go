@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/prytany/prytany/client"
+	"github.com/prytany/prytany/internal/api"
+	"github.com/prytany/prytany/internal/supervise"
+)
+
+// lockFlags are the flags of `prytany lock`.
+type lockFlags struct {
+	try      bool
+	wait     time.Duration
+	ttl      time.Duration
+	grace    time.Duration
+	note     string
+	shell    string
+	failCode int
+	lostCode int
+}
+
+func (a *app) lockCommand() *cobra.Command {
+	var f lockFlags
+	cmd := &cobra.Command{
+		Use:   "lock NAME [flags] [-- CMD [ARG…]]",
+		Short: "Run a command while holding a lock",
+		Long: `Runs CMD while holding the lock NAME, and no longer: when the lease is in doubt the command gets SIGTERM, and
+SIGKILL before the server may give the lock to anybody else. CMD runs in a process group of its own, without a shell
+unless -c is used; signals are passed on; its exit code is passed through.
+
+CMD finds PRYTANY_LOCK_NAME, PRYTANY_LOCK_FENCE and PRYTANY_LOCK_SESSION in its environment. Pass the fence to what you
+write to, and have it refuse smaller ones: no supervisor can stop a write that is on its way already.
+
+Without CMD the lock is held until a signal comes; the grant is printed as JSON.
+
+Exit codes: CMD's own; 75 the lease was lost and CMD was stopped; 124 not acquired (-n, -w); 125 failed before CMD was
+run; 126, 127 CMD could not be run or found.`,
+		Example: "  prytany lock nightly -- ./job.sh\n  prytany lock nightly -n -- ./job.sh\n  prytany lock deploy -w 30s -c 'make && make deploy'",
+		Args: func(cmd *cobra.Command, args []string) error {
+			before := cmd.ArgsLenAtDash()
+			if before < 0 {
+				before = len(args)
+			}
+			return rangeArgs(1, 1, "NAME")(cmd, args[:before])
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			argv := args[1:]
+			if f.shell != "" {
+				if len(argv) > 0 {
+					return usage("lock: either -c or a command after --, not both").try("prytany lock --help")
+				}
+				argv = []string{"/bin/sh", "-c", f.shell}
+			}
+			code, err := a.lock(cmd.Context(), args[0], argv, f)
+			a.code = code
+			return err
+		},
+	}
+	fl := cmd.Flags()
+	fl.BoolVarP(&f.try, "no-wait", "n", false, "fail at once if the lock is held")
+	fl.DurationVarP(&f.wait, "wait", "w", 0, "fail if the lock is not acquired within this time, up to 5m")
+	fl.DurationVar(&f.ttl, "ttl", 15*time.Second, "lease: how long the lock outlives a holder that fell silent")
+	fl.DurationVar(&f.grace, "grace", 5*time.Second, "between SIGTERM and SIGKILL when the lease is in doubt")
+	fl.StringVar(&f.note, "note", "", "shown to those who look at the lock")
+	fl.StringVarP(&f.shell, "command", "c", "", "run this with /bin/sh -c")
+	fl.IntVarP(&f.failCode, "conflict-exit-code", "E", codeNotAcquired, "exit code if the lock is not acquired")
+	fl.IntVar(&f.lostCode, "lost-exit-code", codeLost, "exit code if the lease is lost")
+	cmd.MarkFlagsMutuallyExclusive("no-wait", "wait")
+	return cmd
+}
+
+// lock acquires name, runs argv under it and releases it. The code is that of
+// the whole command if err is nil.
+func (a *app) lock(ctx context.Context, name string, argv []string, f lockFlags) (int, error) {
+	c, err := client.New(client.Config{
+		Endpoints: strings.FieldsFunc(a.addr, func(r rune) bool { return r == ',' || r == ' ' }),
+		Group:     a.group, SessionTTL: f.ttl, Timeout: a.timeout,
+	})
+	if err != nil {
+		return 0, usage("%v", err)
+	}
+	defer func() { _ = c.Close() }()
+	h, err := a.acquire(ctx, c, name, f)
+	if err != nil {
+		return 0, a.lockError(err, name, f)
+	}
+	code, lost := 0, false
+	if len(argv) == 0 {
+		lost, err = a.hold(ctx, h)
+	} else {
+		code, lost, err = a.runUnder(ctx, h, argv, f)
+	}
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	uerr := h.Unlock(release)
+	switch {
+	case err != nil:
+		return 0, err
+	case lost:
+		return 0, failure(f.lostCode, "the lease of lock %s was lost; the command was stopped", name).try("prytany locks " + name)
+	case uerr != nil:
+		a.say("prytany: lock %s was not released: %v; it ends with its lease of %s", name, uerr, f.ttl)
+	}
+	return code, nil
+}
+
+// acquire tries first, so that it can say whom it waits for, and then waits.
+func (a *app) acquire(ctx context.Context, c *client.Client, name string, f lockFlags) (*client.Held, error) {
+	h, err := c.Acquire(ctx, name, client.Options{Try: true, Note: f.note})
+	if f.try || !errors.Is(err, client.ErrHeld) {
+		return h, err
+	}
+	var p *client.ProblemError
+	if errors.As(err, &p) {
+		a.say("waiting for %s: %s", name, heldText(p, p.Detail))
+	}
+	return c.Acquire(ctx, name, client.Options{Wait: f.wait, Note: f.note})
+}
+
+// lockError gives a failed acquisition its exit code.
+func (a *app) lockError(err error, name string, f lockFlags) error {
+	e := a.classify(err)
+	switch {
+	case errors.Is(err, client.ErrHeld) && f.try:
+		return failure(f.failCode, "lock %s: %s", name, e.text).try("prytany locks " + name)
+	case errors.Is(err, client.ErrHeld):
+		return failure(f.failCode, "lock %s was not acquired within %s: %s", name, f.wait, e.text).try("prytany locks " + name)
+	case errors.Is(err, context.Canceled):
+		return failure(128+15, "interrupted while waiting for lock %s", name)
+	case e.code == codeUsage:
+		return e
+	}
+	return failure(codeBeforeExec, "%s", e.text).try(e.hint)
+}
+
+// hold keeps the lock until a signal comes or it is lost.
+func (a *app) hold(ctx context.Context, h *client.Held) (lost bool, err error) {
+	grant := api.Grant{
+		Name: h.Name(), Session: h.Session().ID(), Fence: h.Fence(), Mode: api.ModeExclusive,
+		ExpiresInMS: h.Session().Remaining().Milliseconds(), WaitedMS: h.Waited().Milliseconds(),
+	}
+	if err := a.printJSON(grant); err != nil {
+		return false, err
+	}
+	select {
+	case <-ctx.Done():
+		return false, nil
+	case <-h.Done():
+		return true, nil
+	}
+}
+
+// runUnder runs argv while h lasts.
+func (a *app) runUnder(ctx context.Context, h *client.Held, argv []string, f lockFlags) (code int, lost bool, err error) {
+	cfg := supervise.Config{
+		Args: argv,
+		Env: append(os.Environ(),
+			"PRYTANY_LOCK_NAME="+h.Name(),
+			fmt.Sprintf("PRYTANY_LOCK_FENCE=%d", h.Fence()),
+			"PRYTANY_LOCK_SESSION="+h.Session().ID()),
+		Lease: h, Grace: f.grace, Stdin: a.stdin,
+	}
+	if out, ok := a.stdout.(*os.File); ok {
+		cfg.Stdout = out
+	}
+	if errOut, ok := a.stderr.(*os.File); ok {
+		cfg.Stderr = errOut
+	}
+	// The supervisor hears signals itself and passes them on; ctx, which ends
+	// with the first of them, would only repeat it as SIGTERM.
+	res := supervise.Run(context.WithoutCancel(ctx), cfg)
+	if res.Err != nil {
+		return 0, false, failure(res.Code, "%v", res.Err)
+	}
+	return res.Code, res.Lost, nil
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	envprovider "github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/prytany/prytany/internal/node"
+)
+
+// serveConfig is the configuration of `prytany serve`, by its names in the
+// file. PRYTANY_DATA_DIR and --data-dir mean data-dir.
+type serveConfig struct {
+	Name      string   `koanf:"name"`
+	DataDir   string   `koanf:"data-dir"`
+	Bootstrap bool     `koanf:"bootstrap"`
+	Join      []string `koanf:"join"`
+	HTTP      string   `koanf:"http"`
+	Peer      string   `koanf:"peer"`
+	Gossip    string   `koanf:"gossip"`
+	Advertise string   `koanf:"advertise"`
+	Zone      string   `koanf:"zone"`
+	Voters    int      `koanf:"voters"`
+	Hosts     []string `koanf:"hosts"`
+	LogLevel  string   `koanf:"log-level"`
+	LogFormat string   `koanf:"log-format"`
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "serve --name NAME --data-dir DIR {--bootstrap | --join HOST:PORT,…}",
+		Short: "Run one node",
+		Long: `Runs one node of a cluster. The first node of a new cluster is told --bootstrap; every other one --join with the gossip
+address of any living node. A node that joined catches up first and is then made a voter, up to --voters. Later starts need
+neither flag, and are not disturbed by them.
+
+Every flag can be given as an environment variable (--data-dir is PRYTANY_DATA_DIR) or in a YAML file (data-dir: …).
+Defaults are overridden by the file, that by the environment, that by flags.`,
+		Example: "  prytany serve --name a --data-dir /var/lib/prytany --bootstrap\n" +
+			"  prytany serve --name b --data-dir /var/lib/prytany --join 10.0.0.1:7482 --http 0.0.0.0:7480 --peer 0.0.0.0:7481 --gossip 0.0.0.0:7482 --advertise 10.0.0.2",
+		Args: exactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadServe(cmd, path)
+			if err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), cfg)
+		},
+	}
+	f := cmd.Flags()
+	f.String("name", "", "name of this node, unique in its cluster (default: the host's name)")
+	f.String("data-dir", "", "where the node keeps what it must not forget (required)")
+	f.Bool("bootstrap", false, "begin a new cluster, if the data directory is empty")
+	f.StringSlice("join", nil, "gossip addresses of living nodes")
+	f.String("http", "127.0.0.1:7480", "listen here for clients")
+	f.String("peer", "127.0.0.1:7481", "listen here for other nodes")
+	f.String("gossip", "127.0.0.1:7482", "listen here for gossip, TCP and UDP")
+	f.String("advertise", "", "host by which others reach this node (default: that of the listening addresses)")
+	f.String("zone", "", "where the node stands")
+	f.Int("voters", 3, "wanted number of voters of group main")
+	f.StringSlice("hosts", nil, "names under which browsers may reach the API")
+	f.String("log-level", "info", "debug, info, warn or error")
+	f.String("log-format", "text", "text or json")
+	f.StringVar(&path, "config", os.Getenv("PRYTANY_CONFIG"), "YAML `file` with these settings")
+	return cmd
+}
+
+// loadServe merges defaults, file, environment and flags.
+func loadServe(cmd *cobra.Command, path string) (serveConfig, error) {
+	k := koanf.New("\x00") // no nesting: names contain only dashes
+	if path != "" {
+		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+			return serveConfig{}, usage("--config %s: %v", path, err)
+		}
+		for _, key := range k.Keys() {
+			if key == "config" || cmd.Flags().Lookup(key) == nil {
+				return serveConfig{}, usage("--config %s: there is no setting %q", path, key).try("prytany serve --help")
+			}
+		}
+	}
+	err := k.Load(envprovider.Provider("\x00", envprovider.Opt{
+		Prefix: "PRYTANY_",
+		TransformFunc: func(name, value string) (string, any) {
+			key := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, "PRYTANY_")), "_", "-")
+			f := cmd.LocalFlags().Lookup(key)
+			if f == nil || value == "" {
+				return "", nil
+			}
+			if f.Value.Type() == "stringSlice" {
+				return key, strings.Split(value, ",")
+			}
+			return key, value
+		},
+	}), nil)
+	if err != nil {
+		return serveConfig{}, usage("environment: %v", err)
+	}
+	if err := k.Load(posflag.Provider(cmd.LocalFlags(), "\x00", k), nil); err != nil {
+		return serveConfig{}, usage("flags: %v", err)
+	}
+	var cfg serveConfig
+	if err := k.Unmarshal("", &cfg); err != nil {
+		return serveConfig{}, usage("settings: %v", err).try("prytany serve --help")
+	}
+	if cfg.DataDir == "" {
+		return cfg, usage("serve: --data-dir is missing: say where the node keeps its data").try("prytany serve --data-dir ./n1 --bootstrap")
+	}
+	if cfg.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return cfg, usage("serve: --name is missing and the host has no name: %v", err)
+		}
+		cfg.Name = host
+	}
+	return cfg, nil
+}
+
+// logger writes to stderr as the settings say.
+func (a *app) logger(level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usage("--log-level %q: want debug, info, warn or error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(a.stderr, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(a.stderr, opts)), nil
+	}
+	return nil, usage("--log-format %q: want text or json", format)
+}
+
+func (a *app) serve(ctx context.Context, cfg serveConfig) error {
+	log, err := a.logger(cfg.LogLevel, cfg.LogFormat)
+	if err != nil {
+		return err
+	}
+	n, err := node.New(node.Config{
+		Name: cfg.Name, DataDir: cfg.DataDir, Bootstrap: cfg.Bootstrap, Join: cfg.Join,
+		HTTP: cfg.HTTP, Peer: cfg.Peer, Gossip: cfg.Gossip, Advertise: cfg.Advertise, Zone: cfg.Zone,
+		Version: version, Voters: cfg.Voters, Hosts: cfg.Hosts, Log: log,
+	})
+	if err != nil {
+		return failure(codeError, "%v", err)
+	}
+	http, peer, gossip := n.Addrs()
+	log.Info("prytany is starting", "name", cfg.Name, "node", n.ID(), "version", version, "http", http, "peer", peer, "gossip", gossip, "data", cfg.DataDir)
+	go a.announce(ctx, n, log)
+	if err := n.Run(ctx); err != nil {
+		return failure(codeError, "%v", err)
+	}
+	log.Info("prytany has stopped")
+	return nil
+}
+
+// announce says once when the node serves.
+func (a *app) announce(ctx context.Context, n *node.Node, log *slog.Logger) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for begin := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if n.Ready() {
+				log.Info(fmt.Sprintf("ready: export PRYTANY_ADDR=%s", n.HTTPURL()), "after", round(time.Since(begin)))
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package node
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prytany/prytany/leader"
+	"github.com/prytany/prytany/locks"
+)
+
+// Config says what a node is and where it listens. Fields without a stated
+// default are required.
+type Config struct {
+	// Name is the operator's name for the node: 1 to 64 bytes. It is unique
+	// among the members of a cluster.
+	Name string
+	// DataDir is where the node keeps what it must not forget. It is created
+	// if need be, and belongs to one node of one cluster for ever.
+	DataDir string
+
+	// Bootstrap makes an empty DataDir the first node of a new cluster; with
+	// a DataDir that has a cluster already it changes nothing.
+	Bootstrap bool
+	// Join lists gossip addresses of living nodes. A node with an empty
+	// DataDir needs it, unless Bootstrap is set.
+	Join []string
+
+	// HTTP, Peer and Gossip are the addresses to listen on, host:port; port 0
+	// lets the system choose. Empty means 127.0.0.1:7480, :7481 and :7482.
+	HTTP   string
+	Peer   string
+	Gossip string
+	// Advertise is the host that others reach this node by. Empty means the
+	// host of the listening address.
+	Advertise string
+	// Zone is where the node stands, for people and for placement.
+	Zone string
+	// Version is what the node says it runs.
+	Version string
+
+	// Voters is the wanted number of voters of group main: the leader makes
+	// nodes that have joined and caught up voters until there are so many.
+	// 0 means 3.
+	Voters int
+
+	// Timing is the failure detector's; see leader.Config for the defaults.
+	Timing leader.Config
+	// TickEvery is the length of a protocol tick. 0 means 50 ms.
+	TickEvery time.Duration
+	// SnapshotSlots is the number of slots between snapshots. 0 means 10000.
+	SnapshotSlots int
+
+	Limits locks.Limits
+	// Faults, if not nil, can cut this node off from others; for tests and
+	// demonstrations in one process.
+	Faults *Faults
+	// Hosts lists names under which browsers may reach the HTTP API, beside
+	// the addresses it listens on.
+	Hosts []string
+	// Log receives what an operator should see. nil means silence.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Name == "" || len(c.Name) > 64:
+		return c, errors.New("a node needs a name of 1 to 64 bytes")
+	case c.DataDir == "":
+		return c, errors.New("a node needs a data directory")
+	case c.Voters < 0 || c.Voters > 9:
+		return c, errors.New("the wanted number of voters is 1 to 9")
+	}
+	c.HTTP = orDefault(c.HTTP, "127.0.0.1:7480")
+	c.Peer = orDefault(c.Peer, "127.0.0.1:7481")
+	c.Gossip = orDefault(c.Gossip, "127.0.0.1:7482")
+	c.Version = orDefault(c.Version, "dev")
+	if c.Voters == 0 {
+		c.Voters = 3
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+func orDefault(s, d string) string {
+	if s == "" {
+		return d
+	}
+	return s
+}
