@@ -1,0 +1,95 @@
+package transport
+
+import (
+	"sync"
+
+	"github.com/prytany/prytany/synod"
+)
+
+// A lane is one of the two connections to a peer.
+type lane uint8
+
+const (
+	control lane = iota // everything on which the protocol's timing hangs
+	bulk                // snapshots and long answers to catching up
+	lanes
+)
+
+// String is for logs.
+func (l lane) String() string {
+	if l == bulk {
+		return "bulk"
+	}
+	return "control"
+}
+
+// A peer is a node to which something was sent.
+type peer struct {
+	t     *Transport
+	id    synod.NodeID
+	links [lanes]*link
+
+	mu    sync.Mutex
+	alive bool // a connection was established since the peer was last gone
+	lost  bool // one has ended since the last was established
+}
+
+func newPeer(t *Transport, id synod.NodeID) *peer {
+	p := &peer{t: t, id: id}
+	for i := range p.links {
+		p.links[i] = &link{
+			t: t, peer: p, lane: lane(i),
+			poke:  make(chan struct{}, 1),
+			queue: queue{maxBytes: t.cfg.QueueBytes, maxPackets: t.cfg.QueuePackets, ready: make(chan struct{}, 1)},
+		}
+	}
+	return p
+}
+
+// established notes that a connection to or from the peer is there.
+func (p *peer) established() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alive, p.lost = true, false
+}
+
+// broke notes that an established connection has ended.
+func (p *peer) broke() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = true
+}
+
+// arrived notes a connection from the peer: it listens again by now, so that
+// links which wait between dials need not wait any longer.
+func (p *peer) arrived() {
+	p.established()
+	for _, l := range p.links {
+		l.wake()
+	}
+}
+
+// departed notes that a connection from the peer has ended. Unless a
+// connection to it is there, which will tell, dialling finds out what happened.
+func (p *peer) departed() {
+	p.broke()
+	p.links[control].redial.Store(true)
+	p.links[control].wake()
+}
+
+// refused notes that nobody listens at the peer's address. After a loss this
+// means that its process is gone, which is told once.
+func (p *peer) refused() {
+	p.mu.Lock()
+	gone := p.alive && p.lost
+	if gone {
+		p.alive = false
+	}
+	p.lost = false
+	p.mu.Unlock()
+	if gone {
+		p.t.closeInbound(p.id) // nothing it has said is news after this
+		p.t.cfg.Log.Info("peer is gone: connection lost, next one refused", "peer", p.id)
+		p.t.cfg.Disconnected(p.id)
+	}
+}
