@@ -53,11 +53,11 @@ func (n *node) clock(t time.Duration) time.Duration {
 	return n.offset + t + time.Duration(int64(t)*n.drift/1e6)
 }
 
-// when returns the time at which the process's clock shows c at least.
+// when returns the first time at which the process's clock shows c at least.
 func (n *node) when(c time.Duration) time.Duration {
-	t := time.Duration(int64(c-n.offset) / (1e6 + n.drift) * 1e6)
+	t := time.Duration(int64(c-n.offset)*1e6/(1e6+n.drift)) - 2
 	for n.clock(t) < c {
-		t += max(c-n.clock(t), 1)
+		t++
 	}
 	return t
 }
