@@ -144,6 +144,8 @@ func (t *Transport) welcome(conn net.Conn) (hello, error) {
 		return hello{}, fmt.Errorf("hello: %w", err)
 	}
 	if why != "" {
+		// To close with bytes unread would take the answer back.
+		_, _ = io.CopyN(io.Discard, conn, 1024)
 		return hello{}, &refusalError{why, host(conn.RemoteAddr())}
 	}
 	return theirs, conn.SetDeadline(time.Time{})

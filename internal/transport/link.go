@@ -74,7 +74,7 @@ func (l *link) run(ctx context.Context) {
 		if err != nil {
 			// A process that is just ending may take a connection that it
 			// will never serve: only a refusal answers the question.
-			if failures++; failures == persistence || isRefused(err) {
+			if failures++; failures >= persistence || isRefused(err) {
 				l.redial.Store(false)
 			}
 			l.failed(err)
@@ -189,6 +189,9 @@ func (l *link) greet(conn net.Conn, addr string) error {
 		return fmt.Errorf("hello: %w", err)
 	}
 	theirs, err := readHello(conn)
+	if errors.Is(err, errNoHello) {
+		return &refusalError{"it is no such node at all: its hello makes no sense", addr}
+	}
 	if err != nil {
 		return fmt.Errorf("hello: %w", err)
 	}
