@@ -10,6 +10,7 @@ const (
 	askTicks     = 2   // ticks after which an unanswered CatchUp is repeated, to another member
 	chunkTicks   = 20  // the same while snapshot chunks arrive
 	stuckTicks   = 2   // ticks after which a vote that nobody has decided makes a member ask around
+	refusedTicks = 4   // ticks without progress after which a leader that was refused asks around
 	maxLearners  = 64  // learners remembered
 	learnerTicks = 100 // ticks of silence after which a learner is forgotten
 )
@@ -21,7 +22,7 @@ type catchUp struct {
 	age    int  // its age in ticks
 	turn   int  // whom to ask next
 	before Slot // watermark at the last tick
-	stuck  int  // ticks with undecided votes and no progress
+	stuck  int  // ticks without progress while there is a reason to ask
 }
 
 // A learner is a node that caught up here lately.
@@ -44,10 +45,15 @@ func (g *Group) ask(to synod.NodeID, out *Effects) {
 
 // tickCatchUp asks around: a learner always, a voter while it knows that it is
 // behind, or holds a vote that a lost message may have decided.
+//
+// A leader asks as well if somebody refused its ballot and it makes no
+// progress: a higher ballot may lead by now, whose owner it cannot hear. What
+// is chosen there, it learns from those who hear both, and steps down.
 func (g *Group) tickCatchUp(out *Effects) {
 	c := &g.catch
+	refused := g.refused()
 	c.stuck++
-	if g.decided > c.before || g.log.last() <= g.decided {
+	if g.decided > c.before || g.log.last() <= g.decided && !refused {
 		c.stuck = 0
 	}
 	c.before = g.decided
@@ -57,9 +63,19 @@ func (g *Group) tickCatchUp(out *Effects) {
 		}
 		c.asked = false
 	}
+	if refused && c.stuck >= refusedTicks {
+		c.stuck = 0
+		g.ask(g.nextPeer(), out)
+	}
 	if g.seat < 0 || c.want > g.decided || g.lead == nil && c.stuck >= stuckTicks {
 		g.ask(g.nextPeer(), out)
 	}
+}
+
+// refused reports whether this member leads and a peer has promised a higher
+// ballot.
+func (g *Group) refused() bool {
+	return g.lead != nil && slices.ContainsFunc(g.lead.peers, func(p peer) bool { return p.nacked })
 }
 
 // nextPeer goes round the members that may know more.
