@@ -11,8 +11,8 @@ import (
 // errDisk is what a failing disk returns.
 var errDisk = errors.New("sim: input/output error")
 
-// errJoined refuses a change that has happened already.
-var errJoined = errors.New("sim: is a voter already")
+// errOther refuses a change of another configuration than was meant.
+var errOther = errors.New("sim: the configuration has changed already")
 
 // maxSpread bounds the slots between the lowest and the highest vote on a
 // disk; a vote beyond it can only be a bug.

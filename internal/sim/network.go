@@ -113,7 +113,7 @@ const damage = 1.0 / 2000
 // wire carries p through its bytes. A damaged frame must be noticed; it ends
 // the connection, so p is lost.
 func (w *World) wire(p replica.Packet) (replica.Packet, bool) {
-	if chance(w.rng, damage) {
+	if w.opt.Mode != Quiet && chance(w.rng, damage) {
 		b := codec.AppendFrame(nil, []replica.Packet{p})
 		b[w.rng.IntN(len(b))] ^= 1 << w.rng.IntN(8)
 		if _, err := codec.NewReader(bytes.NewReader(b)).Next(); err == nil {

@@ -57,9 +57,10 @@ func (f Fault) String() string { return faultNames[f] }
 type Options struct {
 	Seed    uint64
 	Mode    Mode
-	Nodes   int           // servers, 1 to 7
-	Voters  int           // servers in the first configuration; the others join later
-	Clients int           //
+	Nodes   int // servers, 1 to 7
+	Voters  int // servers in the first configuration; the others join later
+	Clients int
+	Churn   bool          // voters are removed and come back
 	Chaos   time.Duration // how long faults come and go
 	Settle  time.Duration // how long clients go on after everything has healed
 	Finish  time.Duration // how long the cluster may take to become quiet after that
@@ -134,6 +135,7 @@ func Swarm(seed uint64) Options {
 	if o.Mode != Quiet {
 		o.faults(r)
 	}
+	o.Churn = o.Mode == Safety && o.Nodes > 1 && chance(r, 0.2)
 	return o
 }
 

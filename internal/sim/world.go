@@ -75,8 +75,12 @@ func (f *Failure) Error() string {
 func Run(o Options) (Report, error) {
 	w := newWorld(o)
 	err := w.run()
+	w.stats.Reconfigured = len(w.oracle.configs) - 1
 	return Report{o, w.now, w.trace.hash, w.stats, w.history, w.oracle.chosen}, err
 }
+
+// calm is how long before the clients stop no election may happen any more.
+const calm = 3 * time.Second
 
 func newWorld(o Options) *World {
 	w := &World{opt: o, rng: rand.New(rand.NewPCG(o.Seed, 0x776f726c64))}
@@ -147,14 +151,19 @@ func (w *World) run() (err error) {
 	for i := range w.opt.Clients {
 		w.addClient(i)
 	}
-	if w.opt.Voters < w.opt.Nodes {
-		w.at(time.Second, w.grow)
+	if w.opt.Churn || w.opt.Voters < w.opt.Nodes {
+		w.at(time.Second, w.reshape)
 	}
 	w.nemesis.begin()
 	w.until(w.opt.Chaos)
 	w.healed = true
 	w.nemesis.heal()
+	w.until(w.opt.Chaos + w.opt.Settle - calm)
+	elections := w.oracle.leads
 	w.until(w.opt.Chaos + w.opt.Settle)
+	if w.opt.Voters == w.opt.Nodes && !w.opt.Churn && w.oracle.leads != elections {
+		panic(violation{"liveness", fmt.Sprintf("%d elections long after everything has healed", w.oracle.leads-elections)})
+	}
 	w.stopping = true
 	w.finish()
 	return nil
@@ -194,7 +203,7 @@ func (w *World) finish() {
 	}
 	w.quiesced = true
 	end = w.now + w.opt.Finish
-	for !w.converged() {
+	for !w.converged() || !w.whole() {
 		if w.now >= end {
 			panic(violation{"liveness", "nodes do not agree after everything has healed: " + w.positions()})
 		}
