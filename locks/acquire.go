@@ -1,6 +1,7 @@
 package locks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -23,7 +24,7 @@ func (s *Service) acquire(ctx context.Context, r Acquire) (Grant, Meta, error) {
 	c := &AcquireCommand{Lock: r.Name, Session: r.Session, Note: r.Note, Wait: r.Wait > 0}
 	var err error
 	c.Request, err = s.request(r.Common)
-	err = first(err,
+	err = cmp.Or(err,
 		checkName("name", r.Name, l.MaxName),
 		checkText("session", r.Session, l.MaxName),
 		checkText("note", r.Note, l.MaxNote),

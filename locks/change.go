@@ -1,6 +1,7 @@
 package locks
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -9,7 +10,7 @@ import (
 func (s *Service) CreateSession(ctx context.Context, r CreateSession) (Session, Meta, error) {
 	const op = "create session"
 	ttl, err := s.cfg.Limits.ttl(r.TTL)
-	err = first(err,
+	err = cmp.Or(err,
 		checkText("name", r.Name, s.cfg.Limits.MaxNote),
 		checkUpTo("lock_delay", r.LockDelay, s.cfg.Limits.MaxLockDelay))
 	if err != nil {
@@ -79,7 +80,11 @@ func (s *Service) KeepAlive(ctx context.Context, id string) (Session, Meta, erro
 	if err := leaseError(a.Leases[0]); err != nil {
 		return Session{}, meta, fail(op, id, err)
 	}
-	return a.Leases[0].Session, meta, nil
+	l := a.Leases[0]
+	return Session{
+		ID: l.ID, Name: l.Name, TTL: l.TTL, LockDelay: l.LockDelay,
+		ExpiresIn: l.Remaining, Created: l.Created, Bound: l.Bound,
+	}, meta, nil
 }
 
 // EndSession ends session id with everything that is its own.
@@ -88,7 +93,7 @@ func (s *Service) EndSession(ctx context.Context, id string, r Common) (Meta, er
 	c := &EndCommand{ID: id}
 	var err error
 	c.Request, err = s.request(r)
-	if err := first(err, checkName("id", id, s.cfg.Limits.MaxName)); err != nil {
+	if err := cmp.Or(err, checkName("id", id, s.cfg.Limits.MaxName)); err != nil {
 		return Meta{}, fail(op, id, err)
 	}
 	_, meta, err := s.propose(ctx, c, &c.Request)
@@ -104,7 +109,7 @@ func (s *Service) Release(ctx context.Context, r Release) (Meta, error) {
 	c := &ReleaseCommand{Lock: r.Name, Fence: r.Fence, Force: r.Force, Reason: r.Reason}
 	var err error
 	c.Request, err = s.request(r.Common)
-	err = first(err,
+	err = cmp.Or(err,
 		checkName("name", r.Name, s.cfg.Limits.MaxName),
 		checkText("reason", r.Reason, s.cfg.Limits.MaxNote))
 	if err != nil {
@@ -121,7 +126,7 @@ func (s *Service) Release(ctx context.Context, r Release) (Meta, error) {
 func (s *Service) Put(ctx context.Context, r Put) (e Entry, created bool, m Meta, err error) {
 	const op = "put"
 	l := s.cfg.Limits
-	err = first(
+	err = cmp.Or(
 		checkName("key", r.Key, l.MaxName),
 		checkText("content_type", r.ContentType, maxContentType),
 		checkText("session", r.Session, l.MaxName),
@@ -157,7 +162,7 @@ func (s *Service) Delete(ctx context.Context, r Delete) (Meta, error) {
 	c := &DeleteCommand{Key: r.Key, IfRevision: r.IfRevision, Guard: r.Guard}
 	var err error
 	c.Request, err = s.request(r.Common)
-	if err := first(err, checkName("key", r.Key, s.cfg.Limits.MaxName), checkGuard(r.Guard, s.cfg.Limits)); err != nil {
+	if err := cmp.Or(err, checkName("key", r.Key, s.cfg.Limits.MaxName), checkGuard(r.Guard, s.cfg.Limits)); err != nil {
 		return Meta{}, fail(op, r.Key, err)
 	}
 	_, meta, err := s.propose(ctx, c, &c.Request)

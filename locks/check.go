@@ -53,13 +53,3 @@ func checkUpTo(field string, d, limit time.Duration) error {
 	}
 	return nil
 }
-
-// first returns the first error.
-func first(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}

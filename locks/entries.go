@@ -49,7 +49,7 @@ func (m *Machine) applyPut(c *PutCommand) Result {
 		s.keys[c.Key] = true
 	}
 	m.changed = m.revision
-	m.news.touch(keyTopic(c.Key))
+	m.news.Touch(keyTopic(c.Key))
 	return Result{Created: e.Created, Version: e.Version}
 }
 
@@ -96,7 +96,7 @@ func (m *Machine) drop(key string) {
 	m.entries.Delete(key)
 	m.detach(e)
 	m.changed = m.revision
-	m.news.touch(keyTopic(key))
+	m.news.Touch(keyTopic(key))
 }
 
 // detach takes e, which is replaced or removed, out of all else that counts it.

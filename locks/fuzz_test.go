@@ -11,19 +11,22 @@ import (
 // samples is one command of every kind, all fields in use.
 func samples() []Command {
 	one := uint64(1)
-	r := Request{"id", true, 5, true, 3}
+	r := Request{ID: "id", Own: true, Hash: 5, Retry: true, Since: 3}
 	return []Command{
-		&LeadCommand{synod.Ballot{Round: 1, Member: 2}},
-		&ForgetCommand{true, 9},
-		&DelayCommand{"l", 3},
-		&ExpireCommand{"s", synod.Ballot{Round: 1, Member: 2}, 0},
-		&OpenCommand{r, "s", "name", time.Second, time.Minute},
-		&EndCommand{r, "s"},
-		&AcquireCommand{r, "l", "s", true, time.Second, "note", true},
-		&CancelCommand{r, "l", "s"},
-		&ReleaseCommand{r, "l", 4, true, "why"},
-		&PutCommand{r, "k", []byte("v"), "text/plain", &one, true, "s", &Guard{"l", 4}},
-		&DeleteCommand{r, "k", &one, &Guard{"l", 4}},
+		&LeadCommand{Ballot: synod.Ballot{Round: 1, Member: 2}},
+		&ForgetCommand{Own: true, UpTo: 9},
+		&DelayCommand{Lock: "l", Fence: 3},
+		&ExpireCommand{Session: "s", Ballot: synod.Ballot{Round: 1, Member: 2}, Renewals: 1},
+		&OpenCommand{Request: r, ID: "s", Name: "name", TTL: time.Second, LockDelay: time.Minute},
+		&EndCommand{Request: r, ID: "s"},
+		&AcquireCommand{Request: r, Lock: "l", Session: "s", Open: true, TTL: time.Second, Note: "note", Wait: true},
+		&CancelCommand{Request: r, Lock: "l", Session: "s"},
+		&ReleaseCommand{Request: r, Lock: "l", Fence: 4, Force: true, Reason: "why"},
+		&PutCommand{
+			Request: r, Key: "k", Value: []byte("v"), ContentType: "text/plain",
+			IfRevision: &one, IfPresent: true, Session: "s", Guard: &Guard{Lock: "l", Fence: 4},
+		},
+		&DeleteCommand{Request: r, Key: "k", IfRevision: &one, Guard: &Guard{Lock: "l", Fence: 4}},
 	}
 }
 
@@ -53,6 +56,10 @@ func FuzzApply(f *testing.F) {
 		w.do(&AcquireCommand{Request: req("1"), Lock: "l", Session: "s"})
 		w.raw(data)
 		w.raw(data)
+		w.lead(b(1))
+		w.m.Ask(data, 0)
+		_, _ = DecodeResult(data)
+		_, _ = DecodeAnswer(data)
 		restored(t, w.m)
 	})
 }

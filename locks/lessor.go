@@ -2,11 +2,11 @@ package locks
 
 import (
 	"cmp"
-	"container/heap"
 	"hash/fnv"
 	"slices"
 	"time"
 
+	"github.com/prytany/prytany/locks/internal/due"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -30,7 +30,7 @@ type lessor struct {
 	started bool          // our LeadCommand is applied
 	asked   time.Duration // when it was last proposed
 	timers  map[timerKey]*timer
-	due     timerHeap
+	due     due.Queue[*timer]
 	samples []sample // oldest first: which revision was when
 }
 
@@ -41,12 +41,19 @@ type timerKey struct {
 
 // A timer is the lease of a session or the lock-delay of a lock.
 type timer struct {
-	key      timerKey
-	session  *session
-	lock     *lock
-	at       time.Duration // to propose its end
-	proposed bool          // it was; until that is applied nobody knows
-	index    int
+	key       timerKey
+	session   *session
+	lock      *lock
+	proposed  bool // its end is proposed; until that is applied nobody knows
+	due.Place      // At is when to propose its end
+}
+
+// Before orders timers by when they are due, then by name.
+func (t *timer) Before(o *timer) bool {
+	if t.At == o.At && t.key.lock != o.key.lock {
+		return o.key.lock
+	}
+	return cmp.Or(cmp.Compare(t.At, o.At), cmp.Compare(t.key.name, o.key.name)) < 0
 }
 
 type sample struct {
@@ -65,14 +72,14 @@ func (m *Machine) Lead(b synod.Ballot, now time.Duration) (cmds [][]byte) {
 	l := &m.lessor
 	if !l.leading || l.ballot != b {
 		*l = lessor{ballot: b, leading: true, asked: now}
-		return [][]byte{Encode(&LeadCommand{b})}
+		return [][]byte{Encode(&LeadCommand{Ballot: b})}
 	}
 	if !l.started {
 		if now-l.asked < repeatAfter {
 			return nil
 		}
 		l.asked = now
-		return [][]byte{Encode(&LeadCommand{b})}
+		return [][]byte{Encode(&LeadCommand{Ballot: b})}
 	}
 	for _, c := range l.expire(now) {
 		cmds = append(cmds, Encode(c))
@@ -113,19 +120,18 @@ func (m *Machine) applyLead(c *LeadCommand) {
 // set arms t, in place of one with the same key.
 func (l *lessor) set(t *timer, at time.Duration) {
 	if old := l.timers[t.key]; old != nil {
-		old.at, old.proposed, old.session, old.lock = at, false, t.session, t.lock
-		heap.Fix(&l.due, old.index)
+		old.proposed, old.session, old.lock = false, t.session, t.lock
+		l.due.Move(old, at)
 		return
 	}
-	t.at = at
 	l.timers[t.key] = t
-	heap.Push(&l.due, t)
+	l.due.Add(t, at)
 }
 
 func (l *lessor) remove(k timerKey) {
 	if t := l.timers[k]; t != nil {
 		delete(l.timers, k)
-		heap.Remove(&l.due, t.index)
+		l.due.Remove(t)
 	}
 }
 
@@ -156,15 +162,14 @@ func (l *lessor) undelayed(lk *lock) { l.remove(timerKey{true, lk.name}) }
 
 // expire returns what has run out by now.
 func (l *lessor) expire(now time.Duration) (out []Command) {
-	for len(l.due) > 0 && l.due[0].at <= now && len(out) < maxDue {
-		t := l.due[0]
+	for t, ok := l.due.First(); ok && t.At <= now && len(out) < maxDue; t, ok = l.due.First() {
 		if t.lock != nil {
-			out = append(out, &DelayCommand{t.lock.name, t.lock.delay})
+			out = append(out, &DelayCommand{Lock: t.lock.name, Fence: t.lock.delay})
 		} else {
-			out = append(out, &ExpireCommand{t.session.id, l.ballot, t.session.renewals})
+			out = append(out, &ExpireCommand{Session: t.session.id, Ballot: l.ballot, Renewals: t.session.renewals})
 		}
-		t.proposed, t.at = true, now+repeatAfter
-		heap.Fix(&l.due, t.index)
+		t.proposed = true
+		l.due.Move(t, now+repeatAfter)
 	}
 	return out
 }
@@ -174,11 +179,11 @@ func (m *Machine) forgettable(now time.Duration) (out []Command) {
 	l := &m.lessor
 	if n := len(l.samples); n == 0 || now-l.samples[n-1].at >= sampleEvery {
 		l.samples = append(l.samples, sample{m.revision, now})
-		if upTo := l.asOf(now - keepAnswers); upTo > 0 && m.answers.oldest() > 0 && m.answers.oldest() <= upTo {
-			out = append(out, &ForgetCommand{false, upTo})
+		if upTo := l.asOf(now - keepAnswers); m.answers.Older(upTo) {
+			out = append(out, &ForgetCommand{UpTo: upTo})
 		}
-		if upTo := l.asOf(now - keepOwn); upTo > 0 && m.own.oldest() > 0 && m.own.oldest() <= upTo {
-			out = append(out, &ForgetCommand{true, upTo})
+		if upTo := l.asOf(now - keepOwn); m.own.Older(upTo) {
+			out = append(out, &ForgetCommand{Own: true, UpTo: upTo})
 		}
 		for len(l.samples) > 1 && l.samples[1].at <= now-keepAnswers {
 			l.samples = l.samples[1:]
@@ -197,38 +202,4 @@ func (l *lessor) asOf(at time.Duration) uint64 {
 		return 0
 	}
 	return l.samples[i-1].revision
-}
-
-// timerHeap is a heap of timers, the soonest first; see container/heap.
-type timerHeap []*timer
-
-func (h timerHeap) Len() int { return len(h) }
-
-func (h timerHeap) Less(i, j int) bool {
-	a, b := h[i], h[j]
-	if a.at == b.at && a.key.lock != b.key.lock {
-		return b.key.lock
-	}
-	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.key.name, b.key.name)) < 0
-}
-
-func (h timerHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push is for package heap alone, which deals in values of any type.
-func (h *timerHeap) Push(x any) {
-	t := x.(*timer)
-	t.index = len(*h)
-	*h = append(*h, t)
-}
-
-// Pop is for package heap alone.
-func (h *timerHeap) Pop() any {
-	old := *h
-	t := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return t
 }

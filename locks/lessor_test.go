@@ -30,20 +30,20 @@ func TestExpireIsVoid(t *testing.T) {
 		expire ExpireCommand
 		alive  bool
 	}{
-		{"the newest leader's", nil, ExpireCommand{"a", b(1), 0}, false},
-		{"an old leader's after a new one", []Command{&LeadCommand{b(2)}}, ExpireCommand{"a", b(1), 0}, true},
-		{"a leader's that the log does not know", nil, ExpireCommand{"a", b(2), 0}, true},
+		{"the newest leader's", nil, ExpireCommand{Session: "a", Ballot: b(1), Renewals: 0}, false},
+		{"an old leader's after a new one", []Command{&LeadCommand{Ballot: b(2)}}, ExpireCommand{Session: "a", Ballot: b(1), Renewals: 0}, true},
+		{"a leader's that the log does not know", nil, ExpireCommand{Session: "a", Ballot: b(2), Renewals: 0}, true},
 		{"from before a renewal", []Command{
 			&AcquireCommand{Lock: "l", Session: "a"}, &AcquireCommand{Lock: "l", Session: "a"},
-		}, ExpireCommand{"a", b(1), 1}, true},
+		}, ExpireCommand{Session: "a", Ballot: b(1), Renewals: 1}, true},
 		{"from after all renewals", []Command{
 			&AcquireCommand{Lock: "l", Session: "a"}, &AcquireCommand{Lock: "l", Session: "a"},
-		}, ExpireCommand{"a", b(1), 2}, false},
+		}, ExpireCommand{Session: "a", Ballot: b(1), Renewals: 2}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.do(&LeadCommand{b(1)})
+			w.do(&LeadCommand{Ballot: b(1)})
 			w.open("a")
 			for _, c := range tt.before {
 				w.do(c)
@@ -63,7 +63,7 @@ func TestLeaseRunsByTheLeadersClock(t *testing.T) {
 	if a := w.ask(Question{Sessions: []string{"a"}}); !a.NotYet {
 		t.Fatalf("a node that does not lead answers %+v", a)
 	}
-	if got, want := w.lead(b(1)), []Command{&LeadCommand{b(1)}}; !reflect.DeepEqual(got, want) {
+	if got, want := w.lead(b(1)), []Command{&LeadCommand{Ballot: b(1)}}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("first: %v; want %v", got, want)
 	}
 	w.now += 9 * second
@@ -75,7 +75,7 @@ func TestLeaseRunsByTheLeadersClock(t *testing.T) {
 		t.Fatalf("before the TTL: %v", got)
 	}
 	w.now += maxSmear + 1
-	got, want := w.lead(b(1)), []Command{&ExpireCommand{"b", b(1), 0}}
+	got, want := w.lead(b(1)), []Command{&ExpireCommand{Session: "b", Ballot: b(1), Renewals: 0}}
 	if !reflect.DeepEqual(got, want) || w.alive("b") || !w.alive("a") {
 		t.Fatalf("after the TTL: %v; want %v", got, want)
 	}
@@ -144,7 +144,7 @@ func TestMassExpiryIsRateLimitedOldestFirst(t *testing.T) {
 	}
 	w.now += 20 * second
 	first := w.lead(b(1))
-	if len(first) != maxDue || !reflect.DeepEqual(first[0], &ExpireCommand{"1000", b(1), 0}) {
+	if len(first) != maxDue || !reflect.DeepEqual(first[0], &ExpireCommand{Session: "1000", Ballot: b(1), Renewals: 0}) {
 		t.Errorf("first call: %d commands, first %+v", len(first), first[0])
 	}
 	if rest := w.lead(b(1)); len(rest) != 5 || w.m.sessions.Len() != 0 {
@@ -179,7 +179,7 @@ func TestLockDelayFollowsExpiryOnly(t *testing.T) {
 		t.Errorf("the delay ended early: %v", got)
 	}
 	w.now++
-	if got, want := w.lead(b(2)), []Command{&DelayCommand{"l", 6}}; !reflect.DeepEqual(got, want) {
+	if got, want := w.lead(b(2)), []Command{&DelayCommand{Lock: "l", Fence: 6}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("at its end: %v; want %v", got, want)
 	}
 	l, _ := w.m.locks.Get("l")

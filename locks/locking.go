@@ -1,6 +1,10 @@
 package locks
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/prytany/prytany/locks/internal/command"
+)
 
 // applyAcquire grants a free lock, renews the grant of a holder, or gives a
 // place at the end of the queue. A lock is free only if nobody waits for it.
@@ -73,7 +77,7 @@ func (m *Machine) heldBy(l *lock) Result {
 	r := refused(LockHeld, "")
 	r.Position = len(l.waiters) + 1
 	if s := l.holder.session; s != nil {
-		r.Holder = Holder{Session: s.id, Owner: s.owner(), Fence: l.holder.fence, Note: l.holder.note}
+		r.Holder = command.Holder{Session: s.id, Owner: s.owner(), Fence: l.holder.fence, Note: l.holder.note}
 	} else {
 		r.Delayed = l.delay != 0
 	}
@@ -106,7 +110,7 @@ func (m *Machine) next(l *lock) {
 		}
 		m.bytes -= w.bytes()
 		m.amend(w.request, granted(l))
-		m.news.touch(placeTopic(l.name, w.session.id, w.request))
+		m.news.Touch(placeTopic(l.name, w.session.id, w.request))
 	}
 	clear(l.waiters[len(kept):])
 	l.waiters = kept
@@ -161,7 +165,7 @@ func (m *Machine) applyCancel(c *CancelCommand) Result {
 		if s := l.holder.session; s != nil && s.id == c.Session {
 			return granted(l)
 		}
-		a := t.byID[c.Request.ID]
+		a := t.Get(c.Request.ID)
 		switch {
 		case a == nil:
 			no := m.heldBy(l)
@@ -170,8 +174,8 @@ func (m *Machine) applyCancel(c *CancelCommand) Result {
 				m.remember(c.Request, no)
 			}
 			return no
-		case a.result.Refused:
-			return a.result
+		case a.Result.Refused:
+			return a.Result
 		}
 		if s, no := m.alive(c.Session); s == nil {
 			return no
@@ -187,7 +191,7 @@ func (m *Machine) applyCancel(c *CancelCommand) Result {
 	no := m.heldBy(l)
 	no.Position = i + 1
 	m.amend(w.request, no)
-	m.news.touch(placeTopic(l.name, w.session.id, w.request))
+	m.news.Touch(placeTopic(l.name, w.session.id, w.request))
 	m.settle(l)
 	if w.session.bound == l.name {
 		m.end(w.session, reasonEnded)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prytany/prytany/locks/internal/command"
 	"github.com/prytany/prytany/paxos"
 )
 
@@ -49,7 +50,7 @@ func (m *Machine) Apply(slot paxos.Slot, cmd []byte, now time.Duration) []byte {
 	m.now = now
 	m.revision++
 	if err != nil {
-		if _, ok := errors.AsType[*unsupportedError](err); ok && m.unsupported == nil {
+		if _, ok := errors.AsType[*command.UnsupportedError](err); ok && m.unsupported == nil {
 			m.unsupported = err
 		}
 		return Result{Refused: true, Code: Internal, Detail: err.Error(), Revision: m.revision}.Encode()
@@ -63,7 +64,7 @@ func (m *Machine) Applied(slot paxos.Slot) {
 	m.applied = slot
 	revision := m.revision
 	m.mu.Unlock()
-	m.news.reached(revision)
+	m.news.Reached(revision)
 }
 
 // Unsupported returns an error once the log has held a command that only a
@@ -97,7 +98,7 @@ func (m *Machine) run(c Command) Result {
 	case *LeadCommand:
 		m.applyLead(c)
 	case *ForgetCommand:
-		m.table(Request{Own: c.Own}).forget(c.UpTo)
+		m.table(Request{Own: c.Own}).Forget(c.UpTo)
 	case *DelayCommand:
 		m.applyDelay(c)
 	case *ExpireCommand:

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/locks/internal/command"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/synod"
 )
@@ -84,7 +85,7 @@ func TestLockPassesInOrder(t *testing.T) {
 	}{
 		{"free", &AcquireCommand{Lock: "l", Session: "a", Note: "n"}, Result{Session: "a", TTL: 10 * time.Second, Fence: 4}},
 		{"held", &AcquireCommand{Lock: "l", Session: "b"},
-			Result{Refused: true, Code: LockHeld, Position: 1, Holder: Holder{Session: "a", Owner: "a", Fence: 4, Note: "n"}}},
+			Result{Refused: true, Code: LockHeld, Position: 1, Holder: command.Holder{Session: "a", Owner: "a", Fence: 4, Note: "n"}}},
 		{"again", &AcquireCommand{Lock: "l", Session: "a"}, Result{Session: "a", TTL: 10 * time.Second, Fence: 4}},
 		{"queue", &AcquireCommand{Request: req("1"), Lock: "l", Session: "b", Wait: true},
 			Result{Queued: true, Session: "b", TTL: 10 * time.Second, Position: 1}},
@@ -98,7 +99,7 @@ func TestLockPassesInOrder(t *testing.T) {
 		{"cancel too late", &CancelCommand{Request: req("1"), Lock: "l", Session: "b"},
 			Result{Session: "b", TTL: 10 * time.Second, Fence: 10}},
 		{"cancel", &CancelCommand{Request: req("2"), Lock: "l", Session: "c"},
-			Result{Refused: true, Code: LockHeld, Position: 1, Holder: Holder{Session: "b", Owner: "b", Fence: 10}}},
+			Result{Refused: true, Code: LockHeld, Position: 1, Holder: command.Holder{Session: "b", Owner: "b", Fence: 10}}},
 		{"never granted later", &ReleaseCommand{Lock: "l", Force: true, Reason: "stuck"}, Result{Session: "b", Fence: 10}},
 		{"unknown", &ReleaseCommand{Lock: "l", Fence: 10},
 			Result{Refused: true, Code: StaleFence, Detail: "the grant is over"}},

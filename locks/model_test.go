@@ -301,15 +301,15 @@ func draw(t *rapid.T, m *model, n int) Command {
 	case "open":
 		return &OpenCommand{Request: id, ID: one("new", "a", "b", "c"), TTL: time.Second, LockDelay: time.Duration(rapid.IntRange(0, 1).Draw(t, "delay"))}
 	case "end":
-		return &EndCommand{id, session}
+		return &EndCommand{Request: id, ID: session}
 	case "expire":
 		var renewals uint64
 		if s := m.sessions[session]; s != nil {
 			renewals = s.renewals + uint64(rapid.IntRange(0, 1).Draw(t, "off"))
 		}
-		return &ExpireCommand{session, b(0), renewals}
+		return &ExpireCommand{Session: session, Ballot: b(0), Renewals: renewals}
 	case "delay":
-		return &DelayCommand{lock, m.lock(lock).delayed}
+		return &DelayCommand{Lock: lock, Fence: m.lock(lock).delayed}
 	case "open acquire":
 		return &AcquireCommand{Request: id, Lock: lock, Session: one("o", "o1", "o2"), Open: true, Wait: rapid.Bool().Draw(t, "wait")}
 	case "acquire":
@@ -317,14 +317,14 @@ func draw(t *rapid.T, m *model, n int) Command {
 	case "cancel":
 		if q := m.lock(lock).queue; len(q) > 0 && rapid.Bool().Draw(t, "real") {
 			p := q[rapid.IntRange(0, len(q)-1).Draw(t, "which")]
-			return &CancelCommand{Request{ID: p[1], Own: true}, lock, p[0]}
+			return &CancelCommand{Request: Request{ID: p[1], Own: true}, Lock: lock, Session: p[0]}
 		}
-		return &CancelCommand{id, lock, session}
+		return &CancelCommand{Request: id, Lock: lock, Session: session}
 	case "release":
 		return &ReleaseCommand{Request: id, Lock: lock, Fence: fence + uint64(rapid.IntRange(0, 3).Draw(t, "off")/3), Force: rapid.Bool().Draw(t, "force")}
 	case "put if":
 		revision := m.entries["x"].revision
-		return &PutCommand{Request: id, Key: "x", IfRevision: &revision, Guard: &Guard{lock, fence}}
+		return &PutCommand{Request: id, Key: "x", IfRevision: &revision, Guard: &Guard{Lock: lock, Fence: fence}}
 	}
 	return &PutCommand{Request: id, Key: one("key", "x", "y"), Value: []byte(fresh), Session: one("ephemeral", "", session), IfPresent: rapid.Bool().Draw(t, "present")}
 }
@@ -332,7 +332,7 @@ func draw(t *rapid.T, m *model, n int) Command {
 func TestMachineIsLikeTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x, m := NewMachine(), newModel()
-		lead := Encode(&LeadCommand{b(0)})
+		lead := Encode(&LeadCommand{Ballot: b(0)})
 		x.Apply(1, lead, 0)
 		m.revision++
 		log := [][]byte{lead}

@@ -74,10 +74,11 @@ func refusal(r Result, unknown bool) *Error {
 	switch r.Code {
 	case LockHeld:
 		e.Held = &HeldInfo{QueuePosition: r.Position}
-		if r.Holder.Session != "" {
-			h := r.Holder
-			h.Since, h.Held, h.ExpiresIn = h.Fence, -1, -1
-			e.Held.Holder = &h
+		if h := r.Holder; h.Session != "" {
+			e.Held.Holder = &Holder{
+				Session: h.Session, Owner: h.Owner, Fence: h.Fence, Note: h.Note,
+				Since: h.Fence, Held: -1, ExpiresIn: -1,
+			}
 		} else if r.Delayed {
 			e.Held.LockDelayRemaining = -1
 		}

@@ -69,7 +69,7 @@ func poll[T any](s *Service, ctx context.Context, rd Read, t topic, look func() 
 			s.machine.mu.RUnlock()
 			return v, ok, meta, nil
 		}
-		rung, cancel := s.machine.news.subscribe(t)
+		rung, cancel := s.machine.news.Subscribe(t)
 		s.machine.mu.RUnlock()
 		select {
 		case <-rung:

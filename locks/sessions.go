@@ -92,7 +92,7 @@ func (m *Machine) leave(l *lock, s *session, reason string) {
 		}
 		m.bytes -= w.bytes()
 		m.amend(w.request, refused(SessionExpired, "the session is over: "+reason))
-		m.news.touch(placeTopic(l.name, s.id, w.request))
+		m.news.Touch(placeTopic(l.name, s.id, w.request))
 	}
 	clear(l.waiters[len(kept):])
 	l.waiters = kept

@@ -54,8 +54,8 @@ func (m *Machine) Restore(data []byte) error {
 	m.lessor = lessor{}
 	revision := m.revision
 	m.mu.Unlock()
-	m.news.touchAll()
-	m.news.reached(revision)
+	m.news.TouchAll()
+	m.news.Reached(revision)
 	return nil
 }
 
@@ -65,9 +65,9 @@ func (s *state) code(c *wire.Coder) {
 	c.Uint(&s.revision)
 	c.Uint(&s.lead)
 	c.Uint(&s.changed)
-	codeTree(c, &s.sessions, s.codeSession)
-	codeTree(c, &s.locks, s.codeLock)
-	codeTree(c, &s.entries, s.codeEntry)
+	ordered.Wire(c, &s.sessions, s.codeSession)
+	ordered.Wire(c, &s.locks, s.codeLock)
+	ordered.Wire(c, &s.entries, s.codeEntry)
 	n := c.Count(len(s.ended))
 	for i := range n {
 		if c.Reading {
@@ -80,32 +80,8 @@ func (s *state) code(c *wire.Coder) {
 			s.dead[e.id] = *e
 		}
 	}
-	s.answers.code(c)
-	s.own.code(c)
-}
-
-// codeTree codes the pairs of t in order. record codes one value and returns
-// its key.
-func codeTree[V any](c *wire.Coder, t *ordered.Map[V], record func(c *wire.Coder, v V) (V, string)) {
-	n := c.Count(t.Len())
-	if !c.Reading {
-		for _, v := range t.From("") {
-			record(c, v)
-		}
-		return
-	}
-	keys, values := make([]string, 0, min(n, 1<<16)), make([]V, 0, min(n, 1<<16))
-	for i := 0; i < n && c.Err == nil; i++ {
-		var zero V
-		v, key := record(c, zero)
-		if i > 0 && key <= keys[i-1] {
-			c.Fail()
-		}
-		keys, values = append(keys, key), append(values, v)
-	}
-	if c.Err == nil {
-		*t = ordered.Build(keys, values)
-	}
+	s.answers.Wire(c)
+	s.own.Wire(c)
 }
 
 func (s *state) codeSession(c *wire.Coder, x *session) (*session, string) {
@@ -158,7 +134,7 @@ func (s *state) codeLock(c *wire.Coder, l *lock) (*lock, string) {
 		}
 		w := &l.waiters[i]
 		s.codeRef(c, &w.session, false)
-		w.request.code(c)
+		w.request.Wire(c)
 		c.String(&w.note)
 		c.Uint(&w.since)
 	}
@@ -231,30 +207,4 @@ func (s *state) codeEntry(c *wire.Coder, e *Entry) (*Entry, string) {
 		}
 	}
 	return e, e.Key
-}
-
-func (a *answers) code(c *wire.Coder) {
-	c.Uint(&a.dropped)
-	n := c.Count(len(a.queue))
-	for i := 0; i < n && c.Err == nil; i++ {
-		x := &answer{}
-		if !c.Reading {
-			x = a.queue[i]
-		}
-		c.String(&x.id)
-		c.Uint(&x.hash)
-		c.Uint(&x.revision)
-		x.result.code(c)
-		if !c.Reading {
-			continue
-		}
-		if a.byID == nil {
-			a.byID = map[string]*answer{}
-		}
-		if a.byID[x.id] != nil || i > 0 && x.revision < a.queue[i-1].revision {
-			c.Fail()
-		}
-		a.queue = append(a.queue, x)
-		a.byID[x.id] = x
-	}
 }

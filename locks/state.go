@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prytany/prytany/locks/internal/answers"
 	"github.com/prytany/prytany/locks/internal/ordered"
 )
 
@@ -48,8 +49,8 @@ type state struct {
 	entries  ordered.Map[*Entry] // entries never change: a put makes a new one
 	changed  uint64              // revision of the last change of any entry
 	ended    []ended             // oldest first
-	answers  answers             // to callers' keys
-	own      answers             // to the service's own ids
+	answers  answers.Table       // to callers' keys
+	own      answers.Table       // to the service's own ids
 
 	bytes   int64               // derived: of names, values and notes
 	idle    ordered.Map[string] // derived: free locks by the revision since when
@@ -159,7 +160,7 @@ func idleKey(l *lock) string {
 // tells whoever watches it. Of the locks that are not in use only the newest
 // are remembered.
 func (m *Machine) settle(l *lock) {
-	m.news.touch(lockTopic(l.name))
+	m.news.Touch(lockTopic(l.name))
 	inUse := l.holder.session != nil || len(l.waiters) > 0 || l.delay != 0
 	switch {
 	case inUse && l.idle != 0:

@@ -47,10 +47,6 @@ type Limits struct {
 	MaxList       int           // items in one page. 1000
 }
 
-// A Code classifies an error for programs. Codes are part of the API: never
-// renumber or reuse one.
-type Code uint8
-
 // The codes. Their names on the wire are in package httpapi.
 const (
 	Internal         Code = 0  // a bug or a broken machine
@@ -214,12 +210,6 @@ type Put struct {
 	IfPresent   bool    // If-Match: *
 	Session     string  // ephemeral
 	Guard       *Guard
-}
-
-// A Guard admits a change only while the grant of Fence on Lock is current.
-type Guard struct {
-	Lock  string
-	Fence uint64
 }
 
 // Delete removes a config entry; it succeeds if there is none.

@@ -44,7 +44,7 @@ func (m *Machine) reach(revision uint64) (reached <-chan struct{}, cancel func()
 		close(done)
 		return done, func() {}
 	}
-	return m.news.await(revision)
+	return m.news.Await(revision)
 }
 
 // A place is what became of a request in a lock's queue.
@@ -72,7 +72,7 @@ func (m *Machine) place(name, session string, r Request) place {
 	}
 	for i := range l.waiters {
 		if l.waiters[i].is(session, r) {
-			p.news, p.cancel = m.news.subscribe(placeTopic(name, session, r))
+			p.news, p.cancel = m.news.Subscribe(placeTopic(name, session, r))
 			return p
 		}
 	}

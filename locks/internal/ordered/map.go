@@ -1,7 +1,11 @@
 // Package ordered is a map in order of its keys, of which any state can be kept.
 package ordered
 
-import "iter"
+import (
+	"iter"
+
+	"github.com/prytany/prytany/locks/internal/wire"
+)
 
 // A Map is an ordered map. It is never changed in place: Set and Delete copy
 // the path to the root, so that a copy of a Map is a snapshot of it, made in
@@ -64,6 +68,31 @@ func (t Map[V]) From(key string) iter.Seq2[string, V] {
 // Build returns the balanced tree of the given pairs, which are in order.
 func Build[V any](keys []string, values []V) Map[V] {
 	return Map[V]{buildNode(keys, values), len(keys)}
+}
+
+// Wire writes the values of m in order, or reads them into an empty Map. record
+// writes or reads one value and returns its key.
+func Wire[V any](c *wire.Coder, m *Map[V], record func(c *wire.Coder, v V) (V, string)) {
+	n := c.Count(m.len)
+	if !c.Reading {
+		for _, v := range m.From("") {
+			record(c, v)
+		}
+		return
+	}
+	var keys []string
+	var values []V
+	for i := 0; i < n && c.Err == nil; i++ {
+		var zero V
+		v, key := record(c, zero)
+		if i > 0 && key <= keys[i-1] {
+			c.Fail()
+		}
+		keys, values = append(keys, key), append(values, v)
+	}
+	if c.Err == nil {
+		*m = Build(keys, values)
+	}
 }
 
 func buildNode[V any](keys []string, values []V) *node[V] {

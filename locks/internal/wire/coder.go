@@ -20,6 +20,7 @@ type Coder struct {
 	Err     error // the first error of reading
 }
 
+// Fail makes what is read malformed.
 func (c *Coder) Fail() {
 	c.Err, c.Buf = ErrMalformed, nil
 }

@@ -1,4 +1,4 @@
-package locks
+package command
 
 import (
 	"time"
@@ -23,7 +23,7 @@ type Result struct {
 
 	Current uint64 // StaleFence, RevisionMismatch
 	Delayed bool   // LockHeld: only a lock-delay keeps the lock
-	Holder  Holder // LockHeld: Session, Owner, Fence and Note
+	Holder  Holder // LockHeld: who has it; Session is empty if nobody
 
 	Created uint64 // put: revision at which the entry was made
 	Version uint64 // put
@@ -32,7 +32,7 @@ type Result struct {
 // Encode returns the bytes of r.
 func (r Result) Encode() []byte {
 	c := wire.Coder{Buf: make([]byte, 0, 48)}
-	r.code(&c)
+	r.Wire(&c)
 	return c.Buf
 }
 
@@ -40,14 +40,15 @@ func (r Result) Encode() []byte {
 func DecodeResult(data []byte) (Result, error) {
 	var r Result
 	c := wire.Coder{Buf: data, Reading: true}
-	r.code(&c)
+	r.Wire(&c)
 	if err := c.End(); err != nil {
 		return Result{}, err
 	}
 	return r, nil
 }
 
-func (r *Result) code(c *wire.Coder) {
+// Wire writes or reads r.
+func (r *Result) Wire(c *wire.Coder) {
 	c.Bool(&r.Refused)
 	c.Byte((*uint8)(&r.Code))
 	c.String(&r.Detail)
@@ -70,7 +71,13 @@ func (r *Result) code(c *wire.Coder) {
 	c.Uint(&r.Version)
 }
 
-// refused returns the result of a command without effect.
-func refused(code Code, detail string) Result {
-	return Result{Refused: true, Code: code, Detail: detail}
+// A Code says why a command was refused; package locks names the codes.
+type Code uint8
+
+// A Holder of a lock as a refusal tells of it.
+type Holder struct {
+	Session string
+	Owner   string // the session's name, or its id
+	Fence   uint64
+	Note    string
 }
