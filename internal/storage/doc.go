@@ -4,8 +4,8 @@
 //   - log.db, a raft-boltdb store: for every group one header record (promise,
 //     configuration, watermarks) and one record per slot (vote). All that a
 //     node persists in a turn is one transaction.
-//   - node.db, a bbolt file: the node's identity, the addresses of others, and
-//     snapshots.
+//   - node.db, a bbolt file: the node's identity, the addresses of others, the
+//     list of groups, and snapshots.
 //
 // raft-boltdb is used as an ordered map, not as a Raft log: slots may have
 // gaps, be written out of order and be overwritten, as acceptors do. A record's
@@ -15,12 +15,29 @@
 //
 // # Damage
 //
-// Every record carries a CRC32C. A record that fails it is unknown, not absent:
-// the directory is refused, because an acceptor that forgot a vote must not
-// vote. bbolt's own pages carry no checksums but for its two meta pages, so
-// damage to them shows as a record that is missing, out of place or of another
-// length; the header's list of what must be there finds such gaps in what was
-// chosen, and [Open] walks small files page by page.
+// An acceptor that forgot a vote or a promise must not vote, so a directory
+// that cannot be told to be whole is refused. What was saved is found again
+// bit for bit, or [Open], [Store.Load] or [Store.LoadSnapshot] returns
+// ErrDamaged:
+//
+//   - Every record carries a CRC32C, its slot and, in raft-boltdb's envelope,
+//     its index. One that fails is unknown, never absent.
+//   - bbolt's pages have no checksums, so records could vanish, move, or come
+//     back in an older version. Each header therefore holds the sum of the
+//     marks (checksum and place) of all the group's votes, and the record at
+//     index 0 the sum of the marks of all headers.
+//   - The record at index 0 hangs on bbolt's two meta pages, which do have
+//     checksums. bbolt falls back to the older one if the newer is damaged, and
+//     would forget the last transaction; here both must be sound.
+//   - Before bbolt opens a file its tree is read page by page, since damage can
+//     make bbolt end the process instead of returning an error.
+//
+// Damage that changes nothing that was saved goes unnoticed: in free pages, in
+// gaps within pages, in what was trimmed. So does damage to addresses (hints;
+// one that is unreadable is left out), the loss of a snapshot that no header
+// speaks of yet, and all damage that a forger would make. A whole directory
+// put back from a copy looks sound: its incarnation has been seen before, which
+// is for peers to notice.
 //
 // After a failed write nothing is certain any more: the error sticks, every
 // later call returns it, and the process has to end.

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"path/filepath"
@@ -174,11 +175,17 @@ func (s *Store) LoadSnapshot(g paxos.GroupID) (snap paxos.Snapshot, ok bool, err
 			if err != nil {
 				return err
 			}
+			if !bytes.HasPrefix(h.bucket, snapshotBucket(g, h.slot)) {
+				return damaged(path, "it is not of this group or slot")
+			}
 			snap, err = readSnapshot(parent.Bucket(h.bucket), h)
 			ok = err == nil
 			return err
 		})
 	})
+	if err == nil && s.groups[g] != nil && s.groups[g].header.Snapshot > snap.Slot {
+		err = damaged(path, fmt.Sprintf("it is gone, or older than slot %d", s.groups[g].header.Snapshot))
+	}
 	if err != nil {
 		return paxos.Snapshot{}, false, fmt.Errorf("snapshot of group %d: %w", g, err)
 	}

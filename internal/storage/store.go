@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
@@ -13,9 +14,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
+	"github.com/prytany/prytany/internal/codec"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/synod"
 )
@@ -85,13 +88,6 @@ type Store struct {
 	failed error // the first failed write; sticks
 }
 
-// A groupFile is what the store knows of one group's records.
-type groupFile struct {
-	header  paxos.Header
-	last    paxos.Slot // highest slot ever written
-	trimmed paxos.Slot // everything below is deleted
-}
-
 // Open opens a data directory, or makes one, and starts a new incarnation of
 // its node. Errors are one line that says what to do; nothing is overwritten.
 func Open(dir string, opts Options) (*Store, error) {
@@ -119,10 +115,10 @@ func (s *Store) open(opts Options) error {
 		return explain(path, err)
 	}
 	err := guarded(path, func() (err error) {
-		if s.node, err = bbolt.Open(path, 0o600, bolt); err != nil {
+		if err := verify(path, bolt); err != nil {
 			return err
 		}
-		if err := check(path, s.node); err != nil {
+		if s.node, err = bbolt.Open(path, 0o600, bolt); err != nil {
 			return err
 		}
 		return s.begin(opts.Name)
@@ -156,20 +152,22 @@ func (s *Store) openVotes(bolt *bbolt.Options) error {
 		if err != nil {
 			return err
 		}
-		return st.Close()
+		return errors.Join(st.StoreLogs([]*raft.Log{root(nil)}), st.Close())
 	})
 	if err != nil {
 		return explain(path, err)
 	}
-	return guarded(path, func() (err error) {
-		if err := checkFile(path, bolt); err != nil {
+	err = guarded(path, func() (err error) {
+		if err := verify(path, bolt); err != nil {
 			return err
 		}
-		if s.votes, err = open(path); err != nil {
-			return err
-		}
-		return nil
+		s.votes, err = open(path)
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	return s.loadHeaders()
 }
 
 // create makes the file path by make, under another name first: a bbolt file
@@ -293,7 +291,7 @@ func (s *Store) SaveAddress(id synod.NodeID, a Address) error {
 		return nil
 	}
 	return explain(nodeFile, s.node.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketAddresses).Put(key(uint64(id)), b)
+		return tx.Bucket(bucketAddresses).Put(key(uint64(id)), sealed(append(key(uint64(id)), b...)))
 	}))
 }
 
@@ -304,7 +302,8 @@ func (s *Store) Addresses() (map[synod.NodeID]Address, error) {
 		return s.node.View(func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketAddresses).ForEach(func(k, v []byte) error {
 				var a Address
-				if len(k) != 8 || json.Unmarshal(v, &a) != nil {
+				b, err := unsealed(v)
+				if err != nil || len(k) != 8 || !bytes.HasPrefix(b, k) || json.Unmarshal(b[len(k):], &a) != nil {
 					return nil // a hint that cannot be read is no hint
 				}
 				out[synod.NodeID(binary.BigEndian.Uint64(k))] = a
@@ -347,3 +346,7 @@ func (s *Store) Close() error {
 }
 
 func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func sealed(content []byte) []byte { return codec.AppendRecord(nil, content) }
+
+func unsealed(record []byte) ([]byte, error) { return codec.OpenRecord(record) }

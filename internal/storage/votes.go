@@ -19,39 +19,148 @@ const (
 	maxSlot  = 1<<slotBits - 1
 	maxGroup = 1<<(64-slotBits) - 1
 
-	// trimStep is the number of slots deleted in one transaction: a long
+	// trimStep is the number of votes deleted in one transaction: a long
 	// delete would hold up the only writer for seconds.
 	trimStep = 1000
+
+	// rootIndex is the record that vouches for all headers. There is no
+	// group 0.
+	rootIndex = 0
 )
+
+// A groupFile is what the store knows of one group's records.
+type groupFile struct {
+	id     paxos.GroupID
+	header paxos.Header
+	low    paxos.Slot // none below has a record; 0 if none has any
+	last   paxos.Slot // none above has a record
+	sum    uint64     // of the marks of all votes from header.Trimmed on
+	mark   uint64     // of the header's record
+
+	// marks has the mark of every vote's record; nil until they are read.
+	marks map[paxos.Slot]uint64
+}
 
 func index(g paxos.GroupID, s paxos.Slot) uint64 { return uint64(g)<<slotBits | uint64(s) }
 
-// Groups lists the groups that have a header, in order.
-func (s *Store) Groups() ([]paxos.GroupID, error) {
+// mark is a fingerprint of a record and its place. Sums of marks tell whether
+// a set of records is the one that was written, whatever the order.
+func mark(index uint64, record []byte) uint64 {
+	return mix(index + mix(uint64(codec.Checksum(record))))
+}
+
+// mix scatters n over all 64 bits (the finalizer of SplitMix64).
+func mix(n uint64) uint64 {
+	n += 0x9e3779b97f4a7c15
+	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
+	n = (n ^ n>>27) * 0x94d049bb133111eb
+	return n ^ n>>31
+}
+
+// root returns the record that vouches for the headers of groups.
+func root(groups map[paxos.GroupID]*groupFile) *raft.Log {
+	count, sum := uint64(0), uint64(0)
+	for _, f := range groups {
+		if f.mark != 0 {
+			count, sum = count+1, sum+f.mark
+		}
+	}
+	content := binary.LittleEndian.AppendUint64(binary.AppendUvarint(nil, count), sum)
+	return &raft.Log{Index: rootIndex, Type: raft.LogNoop, Data: sealed(content)}
+}
+
+// record returns the record at index, nil if there is none.
+func (s *Store) record(index uint64) ([]byte, error) {
+	var l raft.Log
+	if err := s.votes.GetLog(index, &l); err != nil {
+		if errors.Is(err, raft.ErrLogNotFound) {
+			return nil, nil
+		}
+		return nil, damaged(s.path(logFile), err)
+	}
+	if l.Index != index {
+		return nil, damaged(s.path(logFile), fmt.Sprintf("the record at %d says it is at %d", index, l.Index))
+	}
+	return l.Data, nil
+}
+
+// loadHeaders reads the headers of all groups and compares them with the root.
+func (s *Store) loadHeaders() error {
 	known, err := s.knownGroups()
+	if err != nil {
+		return err
+	}
+	return guarded(s.path(logFile), func() error {
+		for _, g := range known {
+			f, err := s.loadHeader(g)
+			if err != nil {
+				return fmt.Errorf("header of group %d: %w", g, err)
+			}
+			s.groups[g] = f
+		}
+		have, err := s.record(rootIndex)
+		if err != nil {
+			return err
+		}
+		if _, err := unsealed(have); err != nil {
+			return fmt.Errorf("list of groups: %w", err)
+		}
+		if string(have) != string(root(s.groups).Data) {
+			return damaged(s.path(logFile), "a group's header is lost or not the last one")
+		}
+		return nil
+	})
+}
+
+func (s *Store) loadHeader(g paxos.GroupID) (*groupFile, error) {
+	f := &groupFile{id: g}
+	record, err := s.record(index(g, 0))
+	if record == nil || err != nil {
+		return f, err
+	}
+	content, err := unsealed(record)
 	if err != nil {
 		return nil, err
 	}
-	var out []paxos.GroupID
-	for _, g := range known {
-		f, err := s.group(g)
-		if err != nil {
-			return nil, err
-		}
-		if f.last > 0 || f.header.Membership.ID > 0 {
+	last, n := binary.Uvarint(content)
+	low, m := binary.Uvarint(content[max(n, 0):])
+	if n <= 0 || m <= 0 || len(content) < n+m+8 || low > last || last > maxSlot {
+		return nil, codec.ErrCorrupt
+	}
+	f.last, f.low = paxos.Slot(last), paxos.Slot(low)
+	content = content[n+m:]
+	f.sum = binary.LittleEndian.Uint64(content)
+	f.mark = mark(index(g, 0), record)
+	f.header, err = codec.DecodeHeader(content[8:])
+	return f, err
+}
+
+// headerRecord returns the record of f's header.
+func (f *groupFile) headerRecord() []byte {
+	content := binary.AppendUvarint(nil, uint64(f.last))
+	content = binary.AppendUvarint(content, uint64(f.low))
+	content = binary.LittleEndian.AppendUint64(content, f.sum)
+	return sealed(codec.AppendHeader(content, f.header))
+}
+
+// Groups lists the groups that have anything saved, in order.
+func (s *Store) Groups() (out []paxos.GroupID, err error) {
+	for g, f := range s.groups {
+		if f.mark != 0 {
 			out = append(out, g)
 		}
 	}
+	slices.Sort(out)
 	return out, nil
 }
 
 // knownGroups lists the groups that log.db may have records of.
 func (s *Store) knownGroups() (out []paxos.GroupID, err error) {
-	err = guarded(filepath.Join(s.dir, nodeFile), func() error {
+	err = guarded(s.path(nodeFile), func() error {
 		return s.node.View(func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketGroups).ForEach(func(k, _ []byte) error {
 				if len(k) != 8 {
-					return damaged(nodeFile, "a group's id makes no sense")
+					return damaged(s.path(nodeFile), "a group's id makes no sense")
 				}
 				out = append(out, paxos.GroupID(binary.BigEndian.Uint64(k)))
 				return nil
@@ -61,75 +170,66 @@ func (s *Store) knownGroups() (out []paxos.GroupID, err error) {
 	return out, err
 }
 
-// group returns what is known of g, reading its header at the first call.
-func (s *Store) group(g paxos.GroupID) (*groupFile, error) {
-	if f := s.groups[g]; f != nil {
-		return f, nil
-	}
-	f := &groupFile{}
-	var l raft.Log
-	path := filepath.Join(s.dir, logFile)
-	err := guarded(path, func() error {
-		err := s.votes.GetLog(index(g, 0), &l)
-		if errors.Is(err, raft.ErrLogNotFound) {
-			return nil
-		}
-		if err != nil {
-			return damaged(path, err)
-		}
-		content, err := unsealed(l.Data)
-		if err != nil {
-			return err
-		}
-		last, size := binary.Uvarint(content)
-		if size <= 0 || last > maxSlot {
-			return codec.ErrCorrupt
-		}
-		f.last = paxos.Slot(last)
-		f.header, err = codec.DecodeHeader(content[size:])
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("header of group %d: %w", g, err)
-	}
-	s.groups[g] = f
-	return f, nil
-}
-
-// Load returns what was saved for g; the zero Durable if nothing was.
+// Load returns what was saved for g; the zero Durable if nothing was. Error:
+// ErrDamaged if that is not to be had any more.
 func (s *Store) Load(g paxos.GroupID) (paxos.Durable, error) {
-	f, err := s.group(g)
+	if s.failed != nil {
+		return paxos.Durable{}, s.failed
+	}
+	f := s.groups[g]
+	if f == nil || f.mark == 0 {
+		return paxos.Durable{}, nil
+	}
+	votes, err := s.loadVotes(f)
 	if err != nil {
 		return paxos.Durable{}, err
 	}
-	d := paxos.Durable{Header: f.header}
-	path := filepath.Join(s.dir, logFile)
-	err = guarded(path, func() error {
-		for slot := max(f.header.Trimmed, 1); slot <= f.last; slot++ {
-			var l raft.Log
-			err := s.votes.GetLog(index(g, slot), &l)
-			if errors.Is(err, raft.ErrLogNotFound) {
-				continue
-			}
-			if err != nil {
-				return damaged(path, err)
-			}
-			v, err := openVote(l.Data, slot)
-			if err != nil {
-				return fmt.Errorf("slot %d: %w", slot, err)
-			}
-			d.Votes = append(d.Votes, v)
-		}
-		return nil
-	})
-	if err != nil {
-		return paxos.Durable{}, fmt.Errorf("group %d: %w", g, err)
-	}
+	d := paxos.Durable{Header: f.header, Votes: votes}
+	d.Header.Membership.Voters = slices.Clone(f.header.Membership.Voters)
 	return d, nil
 }
 
-func openVote(data []byte, slot paxos.Slot) (paxos.SlotVote, error) {
-	content, err := unsealed(data)
+// loadVotes reads the votes of f that are not trimmed. At the first call it
+// also deletes those that are and whose deletion was interrupted.
+func (s *Store) loadVotes(f *groupFile) (votes []paxos.SlotVote, err error) {
+	marks, sum := make(map[paxos.Slot]uint64), uint64(0)
+	err = guarded(s.path(logFile), func() error {
+		for slot := max(f.low, f.header.Trimmed, 1); slot <= f.last; slot++ {
+			at := index(f.id, slot)
+			record, err := s.record(at)
+			if err != nil {
+				return err
+			}
+			if record == nil {
+				continue
+			}
+			v, err := openVote(record, slot)
+			if err != nil {
+				return fmt.Errorf("group %d slot %d: %w", f.id, slot, err)
+			}
+			votes = append(votes, v)
+			marks[slot] = mark(at, record)
+			sum += marks[slot]
+		}
+		if sum != f.sum {
+			return damaged(s.path(logFile), fmt.Sprintf("group %d: a vote is lost or not the last one", f.id))
+		}
+		return nil
+	})
+	if err != nil || f.marks != nil {
+		return votes, err
+	}
+	if f.low > 0 && f.low < f.header.Trimmed {
+		if err := s.votes.DeleteRange(index(f.id, f.low), index(f.id, f.header.Trimmed-1)); err != nil {
+			return nil, s.fail(explain(s.path(logFile), err))
+		}
+	}
+	f.marks = marks
+	return votes, nil
+}
+
+func openVote(record []byte, slot paxos.Slot) (paxos.SlotVote, error) {
+	content, err := unsealed(record)
 	if err != nil {
 		return paxos.SlotVote{}, err
 	}
@@ -153,64 +253,86 @@ func (s *Store) Save(updates []paxos.Update) error {
 		if !u.Dirty {
 			continue
 		}
-		l, err := s.records(u)
+		f, err := s.writable(u)
 		if err != nil {
 			return s.fail(err)
 		}
-		logs = append(logs, l...)
+		logs = append(logs, f.update(u)...)
 	}
 	if len(logs) == 0 {
 		return nil
 	}
-	if err := s.votes.StoreLogs(logs); err != nil {
-		return s.fail(explain(filepath.Join(s.dir, logFile), err))
+	if err := s.votes.StoreLogs(append(logs, root(s.groups))); err != nil {
+		return s.fail(explain(s.path(logFile), err))
 	}
 	return nil
 }
 
-// records returns the records of one update: its header first.
-func (s *Store) records(u paxos.Update) ([]*raft.Log, error) {
+// writable returns the group of u, with its marks read, if u can be written.
+func (s *Store) writable(u paxos.Update) (*groupFile, error) {
 	if u.Group == 0 || u.Group > maxGroup {
 		return nil, fmt.Errorf("storage: group %d does not fit into %d bits", u.Group, 64-slotBits)
 	}
-	f, err := s.group(u.Group)
-	if err != nil {
-		return nil, err
-	}
-	if f.last == 0 && f.header.Membership.ID == 0 {
-		if err := s.know(u.Group); err != nil {
-			return nil, err
-		}
-	}
-	f.header = u.Header
-	// The header is kept beyond this call; the caller owns its slices.
-	f.header.Membership.Voters = slices.Clone(u.Header.Membership.Voters)
-	logs := make([]*raft.Log, 1, len(u.Votes)+1)
 	for _, v := range u.Votes {
 		if v.Slot == 0 || v.Slot > maxSlot {
 			return nil, fmt.Errorf("storage: slot %d does not fit into %d bits", v.Slot, slotBits)
 		}
+	}
+	f := s.groups[u.Group]
+	if f == nil {
+		if err := s.know(u.Group); err != nil {
+			return nil, err
+		}
+		f = &groupFile{id: u.Group}
+		s.groups[u.Group] = f
+	}
+	if f.marks == nil {
+		if _, err := s.loadVotes(f); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// update changes f by u and returns the records to write.
+func (f *groupFile) update(u paxos.Update) []*raft.Log {
+	resum := u.Header.Trimmed != f.header.Trimmed
+	f.header = u.Header
+	// The header is kept beyond this call; the caller owns its slices.
+	f.header.Membership.Voters = slices.Clone(u.Header.Membership.Voters)
+	logs := make([]*raft.Log, 0, len(u.Votes)+2) // header, root
+	for _, v := range u.Votes {
+		at := index(f.id, v.Slot)
+		record := sealed(codec.AppendVote(nil, v))
+		logs = append(logs, &raft.Log{Index: at, Term: v.Vote.Ballot.Pack(), Type: raft.LogCommand, Data: record})
+		now := mark(at, record)
+		if v.Slot >= f.header.Trimmed {
+			f.sum += now - f.marks[v.Slot]
+		}
+		f.marks[v.Slot] = now
 		f.last = max(f.last, v.Slot)
-		logs = append(logs, &raft.Log{
-			Index: index(u.Group, v.Slot),
-			Term:  v.Vote.Ballot.Pack(),
-			Type:  raft.LogCommand,
-			Data:  sealed(codec.AppendVote(nil, v)),
-		})
+		if f.low == 0 || v.Slot < f.low {
+			f.low = v.Slot
+		}
 	}
-	content := binary.AppendUvarint(nil, uint64(f.last))
-	logs[0] = &raft.Log{
-		Index: index(u.Group, 0),
-		Term:  u.Header.Promised.Pack(),
-		Type:  raft.LogConfiguration,
-		Data:  sealed(codec.AppendHeader(content, u.Header)),
+	if resum {
+		f.sum = 0
+		for slot, m := range f.marks {
+			if slot >= f.header.Trimmed {
+				f.sum += m
+			}
+		}
 	}
-	return logs, nil
+	record := f.headerRecord()
+	f.mark = mark(index(f.id, 0), record)
+	return append(logs, &raft.Log{
+		Index: index(f.id, 0), Term: u.Header.Promised.Pack(), Type: raft.LogConfiguration, Data: record,
+	})
 }
 
 // know notes that log.db has records of g, before it does.
 func (s *Store) know(g paxos.GroupID) error {
-	return explain(nodeFile, s.node.Update(func(tx *bbolt.Tx) error {
+	return explain(s.path(nodeFile), s.node.Update(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketGroups).Put(key(uint64(g)), nil)
 	}))
 }
@@ -221,22 +343,46 @@ func (s *Store) fail(err error) error {
 	return s.failed
 }
 
-// Trim deletes the votes of g below slot, a thousand at a time.
+// Trim deletes the votes of g below slot, a thousand at a time. A saved header
+// must say that they are trimmed.
 func (s *Store) Trim(g paxos.GroupID, below paxos.Slot) error {
 	if s.failed != nil {
 		return s.failed
 	}
-	f, err := s.group(g)
-	if err != nil {
-		return err
+	f := s.groups[g]
+	if f == nil || f.mark == 0 {
+		return nil
 	}
-	for from := max(f.trimmed, 1); from < min(below, f.last+1); {
-		to := min(from+trimStep, below)
-		if err := s.votes.DeleteRange(index(g, from), index(g, to-1)); err != nil {
-			return s.fail(explain(filepath.Join(s.dir, logFile), err))
+	if below > f.header.Trimmed {
+		return fmt.Errorf("storage: group %d is to be trimmed below slot %d, but its header says %d", g, below, f.header.Trimmed)
+	}
+	if f.marks == nil {
+		if _, err := s.loadVotes(f); err != nil {
+			return err
 		}
-		from = to
-		f.trimmed = to
+	}
+	var old []paxos.Slot
+	for slot := range f.marks {
+		if slot < below {
+			old = append(old, slot)
+		}
+	}
+	slices.Sort(old)
+	for some := range slices.Chunk(old, trimStep) {
+		if err := s.votes.DeleteRange(index(g, some[0]), index(g, some[len(some)-1])); err != nil {
+			return s.fail(explain(s.path(logFile), err))
+		}
+		for _, slot := range some {
+			delete(f.marks, slot)
+		}
+	}
+	// The next header will say so.
+	if len(f.marks) == 0 {
+		f.low, f.last = 0, 0
+	} else {
+		f.low = max(f.low, below)
 	}
 	return nil
 }
+
+func (s *Store) path(file string) string { return filepath.Join(s.dir, file) }
