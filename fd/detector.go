@@ -206,23 +206,24 @@ func (d *Detector) Leaving() {
 }
 
 // Leave tells everybody that this node is gone, Leaving included, and waits
-// until that is on its way or ctx ends. Run goes on until its context ends.
+// until that is on its way or ctx's deadline passes. Run goes on until its
+// context ends, which must not be before Leave has returned.
 func (d *Detector) Leave(ctx context.Context) error {
 	d.Leaving()
-	done := make(chan error, 1)
-	go func() {
-		err := d.list.UpdateNode(spread)
-		done <- errors.Join(err, d.list.Leave(spread))
-	}()
-	select {
-	case err := <-done:
-		if err != nil {
+	// In this goroutine: memberlist panics if the sockets close while it leaves.
+	for _, step := range []func(time.Duration) error{d.list.UpdateNode, d.list.Leave} {
+		left := spread
+		if end, ok := ctx.Deadline(); ok {
+			left = min(left, time.Until(end))
+		}
+		if ctx.Err() != nil || left <= 0 {
+			return fmt.Errorf("fd: leave: %w", context.DeadlineExceeded)
+		}
+		if err := step(left); err != nil {
 			return fmt.Errorf("fd: leave: %w", err)
 		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("fd: leave: %w", context.Cause(ctx))
 	}
+	return nil
 }
 
 // HealthScore is how well this node keeps up with the gossip: 0 is well, each

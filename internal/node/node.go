@@ -256,11 +256,11 @@ func (n *Node) leave() {
 	_ = n.gossip.Leave(ctx)
 }
 
-// handOver waits until no group is led by this node, as long as others could.
+// handOver waits until no group is led by this node that others could lead.
 func (n *Node) handOver(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for n.leadsWithOthers() {
+	for n.leadsForOthers() {
 		select {
 		case <-ctx.Done():
 			return
@@ -269,10 +269,18 @@ func (n *Node) handOver(ctx context.Context) {
 	}
 }
 
-func (n *Node) leadsWithOthers() bool {
-	groups, _ := n.host.Status()
+// leadsForOthers reports whether this node leads a group of which a quorum is
+// in reach without it.
+func (n *Node) leadsForOthers() bool {
+	groups, links := n.host.Status()
 	for _, g := range groups {
-		if g.Leading && len(g.Membership.Voters) > 1 {
+		others := synod.Set(0)
+		for _, l := range links {
+			if seat := g.Membership.Seat(l.Peer); seat >= 0 && l.Up {
+				others = others.With(seat)
+			}
+		}
+		if g.Leading && g.Membership.Quorums().Phase1(others) {
 			return true
 		}
 	}
