@@ -75,7 +75,7 @@ type Error struct {
 	Code    Code
 	Field   string    // Invalid, TooLarge: the field that is wrong
 	Detail  string    // for people: what, the limit and the value
-	Current uint64    // StaleFence, RevisionMismatch
+	Current uint64    // StaleFence, RevisionMismatch; NotApplied: the revision reached
 	Held    *HeldInfo // LockHeld
 	Err     error     // cause, for logs; may be nil
 }
