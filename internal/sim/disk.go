@@ -34,6 +34,7 @@ type volume struct {
 	trimmed []paxos.SlotVote // removed since the last Save
 	snap    paxos.Snapshot
 	hasSnap bool
+	saved   bool // Save was called: without it a snapshot alone is no group
 }
 
 func (d *Disk) volume(g paxos.GroupID) *volume {
@@ -49,7 +50,14 @@ func (d *Disk) volume(g paxos.GroupID) *volume {
 }
 
 // Groups lists the groups that have anything saved, in order.
-func (d *Disk) Groups() ([]paxos.GroupID, error) { return slices.Sorted(maps.Keys(d.groups)), nil }
+func (d *Disk) Groups() (out []paxos.GroupID, err error) {
+	for _, g := range slices.Sorted(maps.Keys(d.groups)) {
+		if d.groups[g].saved {
+			out = append(out, g)
+		}
+	}
+	return out, nil
+}
 
 // Load returns what was saved for g.
 func (d *Disk) Load(g paxos.GroupID) (paxos.Durable, error) {
@@ -70,6 +78,7 @@ func (d *Disk) Load(g paxos.GroupID) (paxos.Durable, error) {
 func (d *Disk) Save(updates []paxos.Update) error {
 	for _, u := range updates {
 		v := d.volume(u.Group)
+		v.saved = true
 		if u.Dirty {
 			v.header = u.Header
 			v.header.Membership.Voters = slices.Clone(u.Header.Membership.Voters)

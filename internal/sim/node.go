@@ -82,7 +82,7 @@ func (n *node) start() {
 			return err
 		}
 		n.host = h
-		if n.disk.groups[paxos.Main] != nil && n.disk.groups[paxos.Main].header.Membership.ID != 0 {
+		if n.disk.volume(paxos.Main).saved {
 			return nil
 		}
 		if n.index < w.opt.Voters {
