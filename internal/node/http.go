@@ -42,7 +42,7 @@ func (n *Node) openHTTP() error {
 		LeaderURL: func(string) string { return n.leaderURL() },
 		IsLeader:  func(string) bool { return n.Leads() },
 		Metrics:   n.metrics.Handler(),
-		Limits:    n.cfg.Limits,
+		Limits:    n.group(paxos.Main).service.Limits(),
 		Log:       n.cfg.Log.With("part", "http"),
 		Observe:   n.metrics.ObserveHTTP,
 		CheckHost: ip != nil && ip.IsLoopback(),

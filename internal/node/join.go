@@ -124,9 +124,25 @@ func (n *Node) watch(ctx context.Context) error {
 				return err
 			}
 		case <-tick.C:
+			if err := n.unsupported(); err != nil {
+				return err
+			}
 			n.admit(ctx)
 		}
 	}
+}
+
+// unsupported is an error if the log of some group holds a command that only a
+// newer version understands. To skip it would be to disagree with the others.
+func (n *Node) unsupported() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for g, s := range n.services { //lint:ordered any one error will do
+		if err := s.machine.Unsupported(); err != nil {
+			return fmt.Errorf("group %s: %w", groupName(g), err)
+		}
+	}
+	return nil
 }
 
 // takeView makes use of what gossip says now.

@@ -168,7 +168,7 @@ func (n *Node) openHost() error {
 	n.host, err = replica.NewHost(replica.Config{
 		Self:          n.id,
 		Leader:        timing,
-		Storage:       n.store,
+		Storage:       timedStore{n.store, n.metrics},
 		Transport:     n.transport,
 		NewMachine:    func(g paxos.GroupID) replica.Machine { return n.group(g).machine },
 		TickEvery:     n.cfg.TickEvery,
@@ -190,11 +190,13 @@ func (n *Node) group(g paxos.GroupID) *groupService {
 	s := n.services[g]
 	if s == nil {
 		m := locks.NewMachine()
+		l := &groupLog{n: n, g: g}
 		s = &groupService{machine: m, service: locks.NewService(locks.ServiceConfig{
-			Log:     groupLog{n, g},
+			Log:     l,
 			Machine: m,
 			Limits:  n.cfg.Limits,
 			Now:     now,
+			Age:     l.age,
 		})}
 		n.services[g] = s
 	}
@@ -215,10 +217,11 @@ func (n *Node) Run(ctx context.Context) error {
 	run(n.transport.Run)
 	run(n.gossip.Run)
 	run(n.watch)
-	run(func(context.Context) error {
+	run(func(inner context.Context) error {
 		if err := n.server.Serve(n.httpLn); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("HTTP server: %w", err)
 		}
+		<-inner.Done() // closed on purpose, while the others still take leave
 		return nil
 	})
 	select {
