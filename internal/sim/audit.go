@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prytany/prytany/internal/sim/oracle"
 	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/paxos"
 )
@@ -61,8 +62,7 @@ type keyState struct {
 // given is the first answer to a request. That to an acquire which got a place
 // in a queue changes when its turn comes.
 type given struct {
-	result  locks.Result
-	waiting bool
+	result locks.Result
 }
 
 func newAudit(w *World) *audit {
@@ -71,7 +71,7 @@ func newAudit(w *World) *audit {
 }
 
 func (a *audit) fail(invariant, format string, args ...any) {
-	panic(violation{invariant, fmt.Sprintf("command %d: ", a.count) + fmt.Sprintf(format, args...)})
+	oracle.Fail(invariant, "command %d: %s", a.count, fmt.Sprintf(format, args...))
 }
 
 // applied takes the next command of the log and the first node's result.
@@ -413,7 +413,7 @@ func (a *audit) final() {
 			a.fail("E2", "operation %s was acknowledged and is not in the log", p.ID)
 		}
 	}
-	if a.count != len(a.w.oracle.log) {
-		a.fail("E1", "%d commands are chosen, %d are applied", len(a.w.oracle.log), a.count)
+	if a.count != a.w.oracle.Commands() {
+		a.fail("E1", "%d commands are chosen, %d are applied", a.w.oracle.Commands(), a.count)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prytany/prytany/internal/sim/oracle"
 	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
@@ -187,7 +188,7 @@ func (c *client) arrive(n *node, o *operation, try int) {
 	}
 	if c.w.opt.Hooks.Read {
 		c.reply(n, o, try, replica.Result{Slot: n.machine.applied}, c.w.audit.look(&o.op, n.machine.count))
-		c.w.oracle.read(n, n.machine.applied, c.w.oracle.acked)
+		c.w.oracle.Read(n.who(), n.machine.applied, c.w.oracle.Acked())
 		return
 	}
 	n.submit(replica.KindBarrier, nil, func(r replica.Result) {
@@ -203,21 +204,21 @@ func (c *client) arrive(n *node, o *operation, try int) {
 // and in time if it lives.
 func (n *node) submit(k replica.RequestKind, payload []byte, done func(replica.Result)) {
 	w := n.w
-	cl := &call{asked: w.now, acked: w.oracle.acked, node: n}
+	cl := &call{asked: w.now, acked: w.oracle.Acked(), node: n}
 	n.open[cl] = struct{}{}
 	n.host.Submit(paxos.Main, k, payload, func(r replica.Result) {
 		if _, ok := n.open[cl]; !ok && !cl.lost {
-			panic(violation{"liveness", n.name + " answers a request twice"})
+			oracle.Fail("liveness", "%s answers a request twice", n.name)
 		}
 		delete(n.open, cl)
 		switch {
 		case r.Err != nil:
 		case k == replica.KindPropose:
-			w.oracle.answered(r.Slot, r.Payload)
+			w.oracle.Answered(r.Slot, r.Payload)
 		case k == replica.KindBarrier:
-			w.oracle.read(n, r.Slot, cl.acked)
+			w.oracle.Read(n.who(), r.Slot, cl.acked)
 			if n.machine.applied < r.Slot {
-				panic(violation{"I8", fmt.Sprintf("%s allows a read at slot %d; it has applied %d", n.name, r.Slot, n.machine.applied)})
+				oracle.Fail("I8", "%s allows a read at slot %d; it has applied %d", n.name, r.Slot, n.machine.applied)
 			}
 		}
 		done(r)
@@ -252,7 +253,7 @@ func (c *client) told(o *operation, try int, r replica.Result, a answer) {
 	case errors.As(r.Err, &notLeader), errors.Is(r.Err, paxos.ErrOverloaded):
 		c.repeat(o, try)
 	default:
-		panic(violation{"panic", fmt.Sprintf("a request ends with %v", r.Err)})
+		oracle.Fail("panic", "a request ends with %v", r.Err)
 	}
 }
 

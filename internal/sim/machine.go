@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prytany/prytany/internal/sim/oracle"
 	"github.com/prytany/prytany/locks"
 )
 
@@ -98,12 +99,12 @@ type answer struct {
 func (o *op) result(payload []byte) answer {
 	r, err := locks.DecodeResult(payload)
 	if err != nil {
-		panic(violation{"I6", fmt.Sprintf("the result of %s is not readable: %v", o.id, err)})
+		oracle.Fail("I6", "the result of %s is not readable: %v", o.id, err)
 	}
 	a := answer{ok: !r.Refused, queued: r.Queued, session: r.Session, fence: r.Fence, revision: r.Revision}
 	switch {
 	case r.Refused && r.Code == locks.Internal:
-		panic(violation{"I6", fmt.Sprintf("the command %s is not readable: %s", o.id, r.Detail)})
+		oracle.Fail("I6", "the command %s is not readable: %s", o.id, r.Detail)
 	case r.Refused && (r.Code == locks.SessionExpired || r.Code == locks.SessionUnknown):
 		a.dead = o.session != ""
 	case r.Refused && r.Code == locks.RevisionMismatch:
@@ -122,7 +123,7 @@ func keepAlive(session string) []byte {
 func kept(payload []byte) (alive, dead bool) {
 	a, err := locks.DecodeAnswer(payload)
 	if err != nil {
-		panic(violation{"I6", fmt.Sprintf("the answer to a keepalive is not readable: %v", err)})
+		oracle.Fail("I6", "the answer to a keepalive is not readable: %v", err)
 	}
 	if a.NotYet || len(a.Leases) != 1 {
 		return false, false

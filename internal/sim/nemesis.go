@@ -72,6 +72,8 @@ func (m *nemesis) heal() {
 	for _, n := range w.nodes {
 		n.crashIn, n.badDisk = 0, 0
 		n.start()
+		n.paused = 0
+		n.pollBy(w.now)
 	}
 	if w.opt.Mode == Liveness {
 		m.last()

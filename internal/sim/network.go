@@ -2,10 +2,10 @@ package sim
 
 import (
 	"bytes"
-	"fmt"
 	"time"
 
 	"github.com/prytany/prytany/internal/codec"
+	"github.com/prytany/prytany/internal/sim/oracle"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
 )
@@ -117,14 +117,14 @@ func (w *World) wire(p replica.Packet) (replica.Packet, bool) {
 		b := codec.AppendFrame(nil, []replica.Packet{p})
 		b[w.rng.IntN(len(b))] ^= 1 << w.rng.IntN(8)
 		if _, err := codec.NewReader(bytes.NewReader(b)).Next(); err == nil {
-			panic(violation{"codec", fmt.Sprintf("a damaged frame with a %T is accepted", p.Msg)})
+			oracle.Fail("codec", "a damaged frame with a %T is accepted", p.Msg)
 		}
 		return p, false
 	}
 	w.buf = codec.AppendPacket(w.buf[:0], p)
 	q, err := codec.DecodePacket(w.buf)
 	if err != nil {
-		panic(violation{"codec", fmt.Sprintf("%+v cannot be read: %v", p, err)})
+		oracle.Fail("codec", "%+v cannot be read: %v", p, err)
 	}
 	return q, true
 }

@@ -2,10 +2,11 @@ package sim
 
 import (
 	"errors"
-	"fmt"
 	"runtime/debug"
 	"time"
 
+	"github.com/prytany/prytany/internal/sim/disk"
+	"github.com/prytany/prytany/internal/sim/oracle"
 	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
@@ -14,6 +15,9 @@ import (
 
 // errCrash is the panic that ends a process in the middle of a turn.
 var errCrash = errors.New("sim: crash")
+
+// errDisk is what a failing disk returns.
+var errDisk = errors.New("sim: input/output error")
 
 // maxSpins bounds the turns in which a node does nothing but ask for another
 // turn at once.
@@ -25,7 +29,7 @@ type node struct {
 	index int
 	id    synod.NodeID
 	name  string
-	disk  Disk
+	disk  disk.Disk
 
 	incarnation uint64
 	host        *replica.Host // nil while the process is down
@@ -45,6 +49,9 @@ type node struct {
 	open    map[*call]struct{} // requests handed to the process and not answered
 	deaf    int                // clients cannot reach it
 }
+
+// who is how the oracle knows n.
+func (n *node) who() oracle.Node { return oracle.Node{ID: n.id, Index: n.index, Name: n.name} }
 
 func (n *node) peer(index int) synod.NodeID { return n.w.nodes[index].id }
 
@@ -82,7 +89,7 @@ func (n *node) start() {
 			return err
 		}
 		n.host = h
-		if n.disk.volume(paxos.Main).saved {
+		if n.disk.Volume(paxos.Main).Saved {
 			return nil
 		}
 		if n.index < w.opt.Voters {
@@ -126,6 +133,9 @@ func (n *node) config() replica.Config {
 
 // pollBy makes the process take a turn at t, or as soon after it as it can.
 func (n *node) pollBy(t time.Duration) {
+	if n.host == nil {
+		return
+	}
 	t = max(t, n.busy, n.paused, n.w.now)
 	if n.next != 0 && n.next <= t {
 		return
@@ -163,7 +173,7 @@ func (n *node) turn() {
 			n.spins = 0
 		}
 		if n.spins > maxSpins {
-			panic(violation{"liveness", n.name + " asks for turns for ever without the clock moving"})
+			oracle.Fail("liveness", "%s asks for turns for ever without the clock moving", n.name)
 		}
 		n.pollBy(t)
 		return nil
@@ -176,15 +186,15 @@ func (n *node) guard(f func() error) {
 		defer func() {
 			switch p := recover().(type) {
 			case nil:
-			case violation:
+			case oracle.Violation:
 				panic(p)
 			case error:
 				if p != errCrash {
-					panic(violation{"panic", fmt.Sprintf("%s: %v\n%s", n.name, p, debug.Stack())})
+					oracle.Fail("panic", "%s: %v\n%s", n.name, p, debug.Stack())
 				}
 				err = p
 			default:
-				panic(violation{"panic", fmt.Sprintf("%s: %v\n%s", n.name, p, debug.Stack())})
+				oracle.Fail("panic", "%s: %v\n%s", n.name, p, debug.Stack())
 			}
 		}()
 		return f()
@@ -193,7 +203,7 @@ func (n *node) guard(f func() error) {
 		return
 	}
 	if err != errCrash && !n.failed {
-		panic(violation{"panic", fmt.Sprintf("%s ends without a fault: %v", n.name, err)})
+		oracle.Fail("panic", "%s ends without a fault: %v", n.name, err)
 	}
 	n.down("ends: " + err.Error())
 }
@@ -217,7 +227,7 @@ func (n *node) down(why string) {
 	w.trace.add(line{w.now, n.index, why, nil})
 	w.stats.Crashes++
 	n.host, n.machine = nil, nil
-	n.disk.crash(w.opt.Revive && chance(w.rng, 0.5))
+	n.disk.Crash(w.opt.Revive && chance(w.rng, 0.5))
 	for c := range n.open {
 		c.lost = true // whoever waits for it will give up by himself
 	}
@@ -238,7 +248,6 @@ func (n *node) observe(_ paxos.GroupID, e any) {
 	switch e := e.(type) {
 	case paxos.Event:
 		if e.Kind == paxos.EvLeading {
-			w.oracle.leads++
 			w.stats.Elections++
 		}
 		if e.Kind != paxos.EvDecided {
@@ -258,18 +267,18 @@ func (t *transport) Send(to synod.NodeID, p replica.Packet) {
 	n.step()
 	w := n.w
 	if n.failed {
-		panic(violation{"I5", n.name + " speaks after a failed write"})
+		oracle.Fail("I5", "%s speaks after a failed write", n.name)
 	}
 	if h := w.opt.Hooks.Send; h != nil {
 		p = h(p)
 	}
 	i := w.indexOf(to)
 	if i < 0 || i == n.index {
-		panic(violation{"panic", fmt.Sprintf("%s sends %T to node %v", n.name, p.Msg, to)})
+		oracle.Fail("panic", "%s sends %T to node %v", n.name, p.Msg, to)
 	}
 	if m, ok := p.Msg.(paxos.Message); ok {
 		w.trace.add(line{w.now, n.index, "to " + w.nodes[i].name, m})
-		w.oracle.sent(n, n.disk.volume(paxos.Main), m)
+		w.oracle.Sent(n.who(), n.disk.Volume(paxos.Main), m)
 	}
 	w.send(n.index, i, p, w.now+n.spent)
 }
@@ -288,13 +297,13 @@ func (s *storage) Save(updates []paxos.Update) error {
 	n := (*node)(s)
 	return n.write(func() error {
 		for _, u := range updates {
-			n.w.oracle.saving(n, n.disk.volume(u.Group), u)
+			n.w.oracle.Saving(n.who(), n.disk.Volume(u.Group), u)
 		}
 		if err := n.disk.Save(updates); err != nil {
 			return err
 		}
 		for _, u := range updates {
-			n.w.oracle.saved(n, n.disk.volume(u.Group), u)
+			n.w.oracle.Saved(n.who(), n.disk.Volume(u.Group), u)
 		}
 		return nil
 	})
@@ -303,7 +312,8 @@ func (s *storage) Save(updates []paxos.Update) error {
 // SaveSnapshot implements [replica.Storage].
 func (s *storage) SaveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
 	n := (*node)(s)
-	n.w.oracle.snapshot(n, snap)
+	count, applied := mark(snap.Data)
+	n.w.oracle.Snapshot(n.who(), snap, count, applied)
 	n.w.stats.Snapshots++
 	return n.write(func() error { return n.disk.SaveSnapshot(g, snap) })
 }
@@ -316,8 +326,8 @@ func (s *storage) LoadSnapshot(g paxos.GroupID) (paxos.Snapshot, bool, error) {
 // Trim implements [replica.Storage].
 func (s *storage) Trim(g paxos.GroupID, below paxos.Slot) error {
 	n := (*node)(s)
-	if h := n.disk.volume(g).header; below > h.Trimmed {
-		panic(violation{"I5", fmt.Sprintf("%s trims below %d; its header says %d", n.name, below, h.Trimmed)})
+	if h := n.disk.Volume(g).Header; below > h.Trimmed {
+		oracle.Fail("I5", "%s trims below %d; its header says %d", n.name, below, h.Trimmed)
 	}
 	n.step()
 	return s.disk.Trim(g, below)
@@ -328,7 +338,7 @@ func (s *storage) Trim(g paxos.GroupID, below paxos.Slot) error {
 func (n *node) write(do func() error) error {
 	w := n.w
 	if n.failed {
-		panic(violation{"I5", n.name + " writes after a failed write"})
+		oracle.Fail("I5", "%s writes after a failed write", n.name)
 	}
 	n.step()
 	if n.badDisk > 0 {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/prytany/prytany/internal/sim/oracle"
 	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
@@ -40,7 +41,7 @@ func (r *recorder) Apply(slot paxos.Slot, cmd []byte, now time.Duration) []byte 
 	n := r.n
 	n.step()
 	result := r.inner.Apply(slot, cmd, now)
-	first := n.w.oracle.applied(n, r.count, slot, cmd, result)
+	first := n.w.oracle.Applied(n.who(), r.count, slot, cmd, result)
 	r.count++
 	if first {
 		n.w.audit.applied(n, slot, cmd, result)
@@ -52,10 +53,10 @@ func (r *recorder) Apply(slot paxos.Slot, cmd []byte, now time.Duration) []byte 
 // Applied implements [replica.Machine].
 func (r *recorder) Applied(slot paxos.Slot) {
 	n := r.n
-	n.w.oracle.appliedUpTo(n, r.count, r.applied, slot)
+	n.w.oracle.AppliedUpTo(n.who(), r.count, r.applied, slot)
 	r.inner.Applied(slot)
 	if r.applied/hashEvery != slot/hashEvery {
-		n.w.oracle.state(n, slot, r.locks.StateHash())
+		n.w.oracle.State(n.who(), slot, r.locks.StateHash())
 	}
 	r.applied = slot
 }
@@ -79,7 +80,7 @@ const markBytes = 16
 // mark reads it.
 func mark(data []byte) (count int, applied paxos.Slot) {
 	if len(data) < markBytes {
-		panic(violation{"I6", "a snapshot is too short"})
+		oracle.Fail("I6", "a snapshot is too short")
 	}
 	return int(binary.BigEndian.Uint64(data)), paxos.Slot(binary.BigEndian.Uint64(data[8:]))
 }
@@ -90,7 +91,7 @@ func (r *recorder) Restore(data []byte) error {
 	n.step()
 	n.w.stats.Restores++
 	r.count, r.applied = mark(data)
-	n.w.oracle.appliedUpTo(n, r.count, 0, r.applied)
+	n.w.oracle.AppliedUpTo(n.who(), r.count, 0, r.applied)
 	return r.inner.Restore(data[markBytes:])
 }
 

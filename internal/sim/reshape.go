@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/prytany/prytany/paxos"
@@ -9,6 +10,9 @@ import (
 
 // reshapeEvery is the time between two attempts to change the voters.
 const reshapeEvery = 200 * time.Millisecond
+
+// errOther refuses a change of another configuration than was meant.
+var errOther = errors.New("sim: the configuration has changed already")
 
 // reshape has whoever leads make a learner a voter, or in a run with Churn now
 // and then a voter a learner, and goes on until the end.
@@ -27,7 +31,7 @@ func (w *World) reshape() {
 
 // change asks the leader n for another configuration.
 func (w *World) change(n *node) {
-	now := w.oracle.configs[len(w.oracle.configs)-1].Membership
+	now := w.oracle.Config()
 	if w.opt.Churn && !w.healed && len(now.Voters) > 1 && chance(w.rng, 0.05) {
 		gone := w.nodes[w.rng.IntN(len(w.nodes))]
 		if gone == n || now.Seat(gone.id) < 0 {
@@ -59,12 +63,12 @@ func (w *World) change(n *node) {
 
 // caughtUp reports whether n is close behind the others.
 func (w *World) caughtUp(n *node) bool {
-	return n.machine != nil && n.machine.applied > 1 && n.machine.applied+100 > w.oracle.chosen
+	return n.machine != nil && n.machine.applied > 1 && n.machine.applied+100 > w.oracle.Chosen()
 }
 
 // whole reports whether every node is a voter.
 func (w *World) whole() bool {
-	return len(w.oracle.configs[len(w.oracle.configs)-1].Voters) == len(w.nodes)
+	return len(w.oracle.Config().Voters) == len(w.nodes)
 }
 
 // reconfigure hands the request to the process and does not wait: what becomes

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/prytany/prytany/internal/sim/oracle"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
 	"github.com/prytany/prytany/synod"
@@ -25,7 +26,7 @@ type World struct {
 	nodes    []*node
 	links    []link // from*len(nodes)+to
 	slowDisk []delay
-	oracle   *oracle
+	oracle   *oracle.Oracle
 	audit    *audit
 	clients  []*client
 	nemesis  nemesis
@@ -75,8 +76,8 @@ func (f *Failure) Error() string {
 func Run(o Options) (Report, error) {
 	w := newWorld(o)
 	err := w.run()
-	w.stats.Reconfigured = len(w.oracle.configs) - 1
-	return Report{o, w.now, w.trace.hash, w.stats, w.history, w.oracle.chosen}, err
+	w.stats.Reconfigured = int(w.oracle.Config().ID) - 1
+	return Report{o, w.now, w.trace.hash, w.stats, w.history, w.oracle.Chosen()}, err
 }
 
 // calm is how long before the clients stop no election may happen any more.
@@ -101,7 +102,7 @@ func newWorld(o Options) *World {
 		w.links[i] = link{drop: o.Drop, dup: o.Dup, delay: o.Delay}
 	}
 	w.slowDisk = make([]delay, o.Nodes)
-	w.oracle = newOracle(w.first, o.Nodes)
+	w.oracle = oracle.New(w.first, o.Nodes)
 	w.audit = newAudit(w)
 	w.nemesis.w = w
 	return w
@@ -139,7 +140,7 @@ func (w *World) run() (err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
-		case violation:
+		case oracle.Violation:
 			err = &Failure{w.opt.Seed, w.opt.Mode, p.Invariant, p.Detail, w.now, w.trace.last()}
 		default:
 			panic(p)
@@ -159,10 +160,10 @@ func (w *World) run() (err error) {
 	w.healed = true
 	w.nemesis.heal()
 	w.until(w.opt.Chaos + w.opt.Settle - calm)
-	elections := w.oracle.leads
+	elections := w.stats.Elections
 	w.until(w.opt.Chaos + w.opt.Settle)
-	if w.opt.Voters == w.opt.Nodes && !w.opt.Churn && w.oracle.leads != elections {
-		panic(violation{"liveness", fmt.Sprintf("%d elections long after everything has healed", w.oracle.leads-elections)})
+	if w.opt.Voters == w.opt.Nodes && !w.opt.Churn && w.stats.Elections != elections {
+		oracle.Fail("liveness", "%d elections long after everything has healed", w.stats.Elections-elections)
 	}
 	w.stopping = true
 	w.finish()
@@ -197,7 +198,7 @@ func (w *World) finish() {
 	end := w.now + w.opt.Finish
 	for w.busyClients() > 0 {
 		if w.now >= end {
-			panic(violation{"liveness", w.stuck()})
+			oracle.Fail("liveness", "%s", w.stuck())
 		}
 		w.until(w.now + 100*time.Millisecond)
 	}
@@ -205,17 +206,17 @@ func (w *World) finish() {
 	end = w.now + w.opt.Finish
 	for !w.converged() || !w.whole() {
 		if w.now >= end {
-			panic(violation{"liveness", "nodes do not agree after everything has healed: " + w.positions()})
+			oracle.Fail("liveness", "nodes do not agree after everything has healed: %s", w.positions())
 		}
 		w.until(w.now + 100*time.Millisecond)
 	}
 	w.audit.final()
 	if w.opt.Mode == Quiet {
-		if w.stats.Elections != 1+len(w.oracle.configs)-1 {
-			panic(violation{"quiet", fmt.Sprintf("%d elections without any fault", w.stats.Elections)})
+		if w.stats.Elections != int(w.oracle.Config().ID) {
+			oracle.Fail("quiet", "%d elections without any fault", w.stats.Elections)
 		}
 		if w.stats.Unknown != 0 {
-			panic(violation{"quiet", fmt.Sprintf("%d unknown outcomes without any fault", w.stats.Unknown)})
+			oracle.Fail("quiet", "%d unknown outcomes without any fault", w.stats.Unknown)
 		}
 	}
 }
@@ -232,7 +233,7 @@ func (w *World) converged() bool {
 		if w.nemesis.keeps(n.index) {
 			continue
 		}
-		if n.machine == nil || n.machine.applied != w.oracle.chosen || len(n.open) > 0 {
+		if n.machine == nil || n.machine.applied != w.oracle.Chosen() || len(n.open) > 0 {
 			return false
 		}
 	}
@@ -241,7 +242,7 @@ func (w *World) converged() bool {
 
 // positions describes where every node is.
 func (w *World) positions() string {
-	s := fmt.Sprintf("chosen up to %d;", w.oracle.chosen)
+	s := fmt.Sprintf("chosen up to %d;", w.oracle.Chosen())
 	for _, n := range w.nodes {
 		switch {
 		case n.host == nil:

@@ -3,8 +3,6 @@ package sim
 import (
 	"testing"
 	"time"
-
-	"github.com/prytany/prytany/paxos"
 )
 
 // TestSameSeedSameRun is what makes a seed worth printing.
@@ -54,31 +52,6 @@ func TestClockMapsBack(t *testing.T) {
 			if got := n.when(c); got > at || n.clock(got) < c {
 				t.Errorf("drift %d: the clock shows %v at %v, but when says %v", drift, c, at, got)
 			}
-		}
-	}
-}
-
-func TestTrimmedVotesMayComeBack(t *testing.T) {
-	for _, revive := range []bool{false, true} {
-		var d Disk
-		votes := []paxos.SlotVote{{Slot: 1}, {Slot: 2}, {Slot: 3}}
-		if err := d.Save([]paxos.Update{{Group: 1, Dirty: true, Votes: votes}}); err != nil {
-			t.Fatal(err)
-		}
-		if err := d.Trim(1, 3); err != nil {
-			t.Fatal(err)
-		}
-		d.crash(revive)
-		got, err := d.Load(1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := 1
-		if revive {
-			want = 3
-		}
-		if len(got.Votes) != want {
-			t.Errorf("revive %v: %d votes after the crash, want %d", revive, len(got.Votes), want)
 		}
 	}
 }

@@ -1,18 +1,14 @@
-package sim
+// Package disk is the simulator's disk: a storage in memory that keeps what was
+// synced, and nothing else, when its process ends.
+package disk
 
 import (
-	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/prytany/prytany/paxos"
 )
-
-// errDisk is what a failing disk returns.
-var errDisk = errors.New("sim: input/output error")
-
-// errOther refuses a change of another configuration than was meant.
-var errOther = errors.New("sim: the configuration has changed already")
 
 // maxSpread bounds the slots between the lowest and the highest vote on a
 // disk; a vote beyond it can only be a bug.
@@ -23,26 +19,28 @@ const maxSpread = 1 << 20
 // a crash, since nobody has promised that it is gone. The zero Disk is empty.
 // Disk implements [replica.Storage].
 type Disk struct {
-	groups map[paxos.GroupID]*volume
+	groups map[paxos.GroupID]*Volume
 }
 
-// A volume is what a Disk holds of one group.
-type volume struct {
-	header  paxos.Header
+// A Volume is what a Disk holds of one group.
+type Volume struct {
+	Header   paxos.Header
+	Snapshot paxos.Slot // of the snapshot; 0 if there is none
+	Saved    bool       // Save was called: without it a snapshot alone is no group
+
 	base    paxos.Slot       // slot of votes[0]
 	votes   []paxos.SlotVote // Slot 0 means no vote
 	trimmed []paxos.SlotVote // removed since the last Save
 	snap    paxos.Snapshot
-	hasSnap bool
-	saved   bool // Save was called: without it a snapshot alone is no group
 }
 
-func (d *Disk) volume(g paxos.GroupID) *volume {
+// Volume returns what d holds of g, for looking at.
+func (d *Disk) Volume(g paxos.GroupID) *Volume {
 	v := d.groups[g]
 	if v == nil {
-		v = new(volume)
+		v = new(Volume)
 		if d.groups == nil {
-			d.groups = make(map[paxos.GroupID]*volume)
+			d.groups = make(map[paxos.GroupID]*Volume)
 		}
 		d.groups[g] = v
 	}
@@ -52,7 +50,7 @@ func (d *Disk) volume(g paxos.GroupID) *volume {
 // Groups lists the groups that have anything saved, in order.
 func (d *Disk) Groups() (out []paxos.GroupID, err error) {
 	for _, g := range slices.Sorted(maps.Keys(d.groups)) {
-		if d.groups[g].saved {
+		if d.groups[g].Saved {
 			out = append(out, g)
 		}
 	}
@@ -65,7 +63,7 @@ func (d *Disk) Load(g paxos.GroupID) (paxos.Durable, error) {
 	if v == nil {
 		return paxos.Durable{}, nil
 	}
-	out := paxos.Durable{Header: v.header}
+	out := paxos.Durable{Header: v.Header}
 	for _, sv := range v.votes {
 		if sv.Slot != 0 {
 			out.Votes = append(out.Votes, sv)
@@ -77,11 +75,11 @@ func (d *Disk) Load(g paxos.GroupID) (paxos.Durable, error) {
 // Save makes updates durable.
 func (d *Disk) Save(updates []paxos.Update) error {
 	for _, u := range updates {
-		v := d.volume(u.Group)
-		v.saved = true
+		v := d.Volume(u.Group)
+		v.Saved = true
 		if u.Dirty {
-			v.header = u.Header
-			v.header.Membership.Voters = slices.Clone(u.Header.Membership.Voters)
+			v.Header = u.Header
+			v.Header.Membership.Voters = slices.Clone(u.Header.Membership.Voters)
 		}
 		v.trimmed = v.trimmed[:0]
 		for _, sv := range u.Votes {
@@ -93,8 +91,8 @@ func (d *Disk) Save(updates []paxos.Update) error {
 
 // SaveSnapshot replaces g's snapshot.
 func (d *Disk) SaveSnapshot(g paxos.GroupID, s paxos.Snapshot) error {
-	v := d.volume(g)
-	v.snap, v.hasSnap = s, true
+	v := d.Volume(g)
+	v.snap, v.Snapshot = s, s.Slot
 	v.snap.Data = slices.Clone(s.Data)
 	v.snap.Membership.Voters = slices.Clone(s.Membership.Voters)
 	return nil
@@ -103,7 +101,7 @@ func (d *Disk) SaveSnapshot(g paxos.GroupID, s paxos.Snapshot) error {
 // LoadSnapshot returns g's snapshot.
 func (d *Disk) LoadSnapshot(g paxos.GroupID) (paxos.Snapshot, bool, error) {
 	v := d.groups[g]
-	if v == nil || !v.hasSnap {
+	if v == nil || v.Snapshot == 0 {
 		return paxos.Snapshot{}, false, nil
 	}
 	s := v.snap
@@ -113,7 +111,7 @@ func (d *Disk) LoadSnapshot(g paxos.GroupID) (paxos.Snapshot, bool, error) {
 
 // Trim drops g's votes below slot.
 func (d *Disk) Trim(g paxos.GroupID, below paxos.Slot) error {
-	v := d.volume(g)
+	v := d.Volume(g)
 	n := 0
 	for n < len(v.votes) && v.base+paxos.Slot(n) < below {
 		if v.votes[n].Slot != 0 {
@@ -126,9 +124,9 @@ func (d *Disk) Trim(g paxos.GroupID, below paxos.Slot) error {
 	return nil
 }
 
-// crash brings back what was trimmed and not yet followed by a Save, if
+// Crash brings back what was trimmed and not yet followed by a Save, if
 // revive is set.
-func (d *Disk) crash(revive bool) {
+func (d *Disk) Crash(revive bool) {
 	for _, v := range d.groups {
 		if revive {
 			for _, sv := range v.trimmed {
@@ -139,7 +137,7 @@ func (d *Disk) crash(revive bool) {
 	}
 }
 
-func (v *volume) put(sv paxos.SlotVote) {
+func (v *Volume) put(sv paxos.SlotVote) {
 	if len(v.votes) == 0 {
 		v.base = sv.Slot
 	}
@@ -149,7 +147,7 @@ func (v *volume) put(sv paxos.SlotVote) {
 	}
 	i := sv.Slot - v.base
 	if i > maxSpread {
-		panic(violation{"disk", "a vote far beyond all others"})
+		panic(fmt.Sprintf("disk: a vote at slot %d, far beyond %d", sv.Slot, v.base))
 	}
 	for paxos.Slot(len(v.votes)) <= i {
 		v.votes = append(v.votes, paxos.SlotVote{})
@@ -157,13 +155,16 @@ func (v *volume) put(sv paxos.SlotVote) {
 	v.votes[i] = sv
 }
 
-// vote returns the vote at slot s; its Slot is 0 if there is none.
-func (v *volume) vote(s paxos.Slot) paxos.SlotVote {
+// Vote returns the vote at slot s; its Slot is 0 if there is none.
+func (v *Volume) Vote(s paxos.Slot) paxos.SlotVote {
 	if s < v.base || s-v.base >= paxos.Slot(len(v.votes)) {
 		return paxos.SlotVote{}
 	}
 	return v.votes[s-v.base]
 }
 
-// end returns the slot after the last one that may hold a vote.
-func (v *volume) end() paxos.Slot { return v.base + paxos.Slot(len(v.votes)) }
+// First returns the first slot that may hold a vote.
+func (v *Volume) First() paxos.Slot { return v.base }
+
+// End returns the slot after the last one that may hold a vote.
+func (v *Volume) End() paxos.Slot { return v.base + paxos.Slot(len(v.votes)) }

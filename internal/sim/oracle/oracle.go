@@ -1,25 +1,44 @@
-package sim
+// Package oracle checks a simulated cluster from above: it sees everything that
+// all nodes make durable, send and apply, and panics with a [Violation] as soon
+// as any of it cannot be right. It knows more than any node: which values are
+// chosen follows from the durable votes alone.
+package oracle
 
 import (
 	"fmt"
+	"hash/fnv"
 
+	"github.com/prytany/prytany/internal/sim/disk"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/synod"
 )
 
-// A violation is the panic of a broken invariant.
-type violation struct {
+// maxSpread bounds the slots between the lowest and the highest one in use; a
+// slot beyond it can only be a bug.
+const maxSpread = 1 << 20
+
+// A Violation is the panic of a broken invariant.
+type Violation struct {
 	Invariant string // "I1", "panic", "liveness"
 	Detail    string
 }
 
-func (v violation) Error() string { return v.Invariant + ": " + v.Detail }
+func (v Violation) Error() string { return v.Invariant + ": " + v.Detail }
 
-// An oracle sees everything that all nodes make durable, send and apply, and
-// panics with a violation as soon as any of it cannot be right. It knows more
-// than any node: which values are chosen follows from the durable votes alone.
-// One oracle watches one group.
-type oracle struct {
+// Fail panics with a Violation.
+func Fail(invariant, format string, args ...any) {
+	panic(Violation{invariant, fmt.Sprintf(format, args...)})
+}
+
+// A Node is how the oracle is told whom something is about.
+type Node struct {
+	ID    synod.NodeID
+	Index int // from 0
+	Name  string
+}
+
+// An Oracle watches one group. Not safe for concurrent use.
+type Oracle struct {
 	configs []config    // by ConfigID-1
 	slots   []slotFacts // by Slot-1
 	chosen  paxos.Slot  // every slot up to it is chosen
@@ -28,7 +47,6 @@ type oracle struct {
 	log     []command // the commands of the chosen slots, in order
 	hashes  map[paxos.Slot]uint64
 	acked   paxos.Slot // the highest slot that any client was told of
-	leads   int        // ballots that completed phase 1
 }
 
 // A config is a configuration that is known to be chosen.
@@ -57,7 +75,6 @@ type tally struct {
 type nodeFacts struct {
 	decided  paxos.Slot // checked on its disk up to here
 	accepted acceptedUpTo
-	claimed  paxos.Slot
 }
 
 // acceptedUpTo says that a node's votes in one ballot were found on its disk.
@@ -74,8 +91,10 @@ type command struct {
 	known  bool   // somebody has applied it
 }
 
-func newOracle(first paxos.Membership, nodes int) *oracle {
-	return &oracle{
+// New returns the oracle of a group that begins with configuration first, and
+// may come to have members among so many nodes.
+func New(first paxos.Membership, nodes int) *Oracle {
+	return &Oracle{
 		configs: []config{{Membership: first}},
 		slots:   []slotFacts{{isChosen: true, config: 1}}, // taken by decree: the empty machine
 		chosen:  1,
@@ -85,21 +104,35 @@ func newOracle(first paxos.Membership, nodes int) *oracle {
 	}
 }
 
-func (o *oracle) fail(invariant, format string, args ...any) {
-	panic(violation{invariant, fmt.Sprintf(format, args...)})
+// Chosen returns the slot up to which everything is chosen.
+func (o *Oracle) Chosen() paxos.Slot { return o.chosen }
+
+// Acked returns the highest slot that any client was told of.
+func (o *Oracle) Acked() paxos.Slot { return o.acked }
+
+// Commands returns the number of commands chosen.
+func (o *Oracle) Commands() int { return len(o.log) }
+
+// Config returns the configuration in force after everything chosen.
+func (o *Oracle) Config() paxos.Membership { return o.configs[len(o.configs)-1].Membership }
+
+func hashBytes(b []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(b)
+	return h.Sum64()
 }
 
 // config returns configuration c; it must be chosen.
-func (o *oracle) config(c paxos.ConfigID) *config {
+func (o *Oracle) config(c paxos.ConfigID) *config {
 	if c == 0 || int(c) > len(o.configs) {
-		o.fail("I1", "configuration %d is used, but only %d are chosen", c, len(o.configs))
+		Fail("I1", "configuration %d is used, but only %d are chosen", c, len(o.configs))
 	}
 	return &o.configs[c-1]
 }
 
-func (o *oracle) slot(s paxos.Slot) *slotFacts {
+func (o *Oracle) slot(s paxos.Slot) *slotFacts {
 	if s == 0 || s > paxos.Slot(len(o.slots))+maxSpread {
-		o.fail("I1", "slot %d is far beyond slot %d, the highest in use", s, len(o.slots))
+		Fail("I1", "slot %d is far beyond slot %d, the highest in use", s, len(o.slots))
 	}
 	for paxos.Slot(len(o.slots)) < s {
 		o.slots = append(o.slots, slotFacts{})
@@ -108,7 +141,7 @@ func (o *oracle) slot(s paxos.Slot) *slotFacts {
 }
 
 // isChosen reports whether v is chosen at s.
-func (o *oracle) isChosen(s paxos.Slot, v synod.Value) bool {
+func (o *Oracle) isChosen(s paxos.Slot, v synod.Value) bool {
 	if s <= 0 || s > paxos.Slot(len(o.slots)) {
 		return false
 	}
@@ -116,35 +149,35 @@ func (o *oracle) isChosen(s paxos.Slot, v synod.Value) bool {
 	return f.isChosen && f.vote.Value == v
 }
 
-// saving checks an update before it reaches n's disk, on which v is what
+// Saving checks an update before it reaches n's disk, on which v is what
 // there is so far (I2), counts its votes, and learns n's promise to itself.
-func (o *oracle) saving(n *node, v *volume, u paxos.Update) {
+func (o *Oracle) Saving(n Node, v *disk.Volume, u paxos.Update) {
 	if !u.Dirty {
 		return
 	}
-	old, h := v.header, u.Header
+	old, h := v.Header, u.Header
 	switch {
 	case h.Membership.ID < old.Membership.ID:
-		o.fail("I2", "%s: configuration falls from %d to %d", n.name, old.Membership.ID, h.Membership.ID)
+		Fail("I2", "%s: configuration falls from %d to %d", n.Name, old.Membership.ID, h.Membership.ID)
 	case h.Membership.ID == old.Membership.ID && h.Promised.Less(old.Promised):
-		o.fail("I2", "%s: promise falls from %v to %v", n.name, old.Promised, h.Promised)
+		Fail("I2", "%s: promise falls from %v to %v", n.Name, old.Promised, h.Promised)
 	case h.Snapshot < old.Snapshot || h.Trimmed < old.Trimmed:
-		o.fail("I2", "%s: snapshot %d, trimmed %d fall to %d, %d", n.name, old.Snapshot, old.Trimmed, h.Snapshot, h.Trimmed)
-	case h.Snapshot > 0 && (!v.hasSnap || v.snap.Slot < h.Snapshot):
-		o.fail("I5", "%s: header points to snapshot %d, on disk is %d", n.name, h.Snapshot, v.snap.Slot)
+		Fail("I2", "%s: snapshot %d, trimmed %d fall to %d, %d", n.Name, old.Snapshot, old.Trimmed, h.Snapshot, h.Trimmed)
+	case h.Snapshot > 0 && (v.Snapshot < h.Snapshot):
+		Fail("I5", "%s: header points to snapshot %d, on disk is %d", n.Name, h.Snapshot, v.Snapshot)
 	case h.Trimmed > h.Snapshot+1:
-		o.fail("I5", "%s: trimmed below %d with a snapshot of %d", n.name, h.Trimmed, h.Snapshot)
+		Fail("I5", "%s: trimmed below %d with a snapshot of %d", n.Name, h.Trimmed, h.Snapshot)
 	}
 	for _, sv := range u.Votes {
-		was := v.vote(sv.Slot)
+		was := v.Vote(sv.Slot)
 		switch {
 		case sv.Config == h.Membership.ID && h.Promised.Less(sv.Vote.Ballot):
-			o.fail("I2", "%s: votes in %v at slot %d, above its promise %v", n.name, sv.Vote.Ballot, sv.Slot, h.Promised)
+			Fail("I2", "%s: votes in %v at slot %d, above its promise %v", n.Name, sv.Vote.Ballot, sv.Slot, h.Promised)
 		case was.Slot == 0 || sv.Chosen:
 		case was.Chosen:
-			o.fail("I2", "%s: slot %d was known to be chosen and is not any more", n.name, sv.Slot)
+			Fail("I2", "%s: slot %d was known to be chosen and is not any more", n.Name, sv.Slot)
 		case sv.Config < was.Config, sv.Config == was.Config && sv.Vote.Ballot.Less(was.Vote.Ballot):
-			o.fail("I2", "%s: vote at slot %d falls from %v to %v", n.name, sv.Slot, was.Vote.Ballot, sv.Vote.Ballot)
+			Fail("I2", "%s: vote at slot %d falls from %v to %v", n.Name, sv.Slot, was.Vote.Ballot, sv.Vote.Ballot)
 		}
 	}
 	for _, sv := range u.Votes {
@@ -152,49 +185,49 @@ func (o *oracle) saving(n *node, v *volume, u paxos.Update) {
 			o.voted(n, sv)
 		}
 	}
-	self := h.Membership.Ordinal(n.id)
+	self := h.Membership.Ordinal(n.ID)
 	fresh := old.Membership.ID != h.Membership.ID || old.Promised.Less(h.Promised)
 	if self != 0 && h.Promised.Member == self && fresh {
 		o.promisedItself(n, v, u)
 	}
 }
 
-// saved checks what an update that is on n's disk v now says is chosen.
-func (o *oracle) saved(n *node, v *volume, u paxos.Update) {
+// Saved checks what an update that is on n's disk v now says is chosen.
+func (o *Oracle) Saved(n Node, v *disk.Volume, u paxos.Update) {
 	for _, sv := range u.Votes {
 		if sv.Chosen && !o.isChosen(sv.Slot, sv.Vote.Value) {
-			o.fail("I1", "%s takes a value as chosen at slot %d that no quorum has voted for", n.name, sv.Slot)
+			Fail("I1", "%s takes a value as chosen at slot %d that no quorum has voted for", n.Name, sv.Slot)
 		}
 	}
 	if !u.Dirty {
 		return
 	}
-	f, h := &o.nodes[n.index], u.Header
+	f, h := &o.nodes[n.Index], u.Header
 	if h.Decided > o.chosen || h.Snapshot > o.chosen {
-		o.fail("I7", "%s: watermark %d, snapshot %d; chosen is only up to %d", n.name, h.Decided, h.Snapshot, o.chosen)
+		Fail("I7", "%s: watermark %d, snapshot %d; chosen is only up to %d", n.Name, h.Decided, h.Snapshot, o.chosen)
 	}
 	if h.Membership.ID != 0 {
 		o.config(h.Membership.ID)
 	}
 	for s := max(f.decided, h.Snapshot) + 1; s <= h.Decided; s++ {
-		if sv := v.vote(s); sv.Slot != s || !o.isChosen(s, sv.Vote.Value) {
-			o.fail("I5", "%s: watermark %d, but its disk does not hold the chosen value of slot %d", n.name, h.Decided, s)
+		if sv := v.Vote(s); sv.Slot != s || !o.isChosen(s, sv.Vote.Value) {
+			Fail("I5", "%s: watermark %d, but its disk does not hold the chosen value of slot %d", n.Name, h.Decided, s)
 		}
 	}
 	f.decided = max(f.decided, h.Decided)
 }
 
 // voted counts one durable vote.
-func (o *oracle) voted(n *node, sv paxos.SlotVote) {
+func (o *Oracle) voted(n Node, sv paxos.SlotVote) {
 	c := o.config(sv.Config)
-	seat := c.Seat(n.id)
+	seat := c.Seat(n.ID)
 	if seat < 0 {
-		o.fail("I1", "%s votes at slot %d in configuration %d, where it has no vote", n.name, sv.Slot, sv.Config)
+		Fail("I1", "%s votes at slot %d in configuration %d, where it has no vote", n.Name, sv.Slot, sv.Config)
 	}
 	f := o.slot(sv.Slot)
 	if f.isChosen {
 		if f.config == sv.Config && f.vote.Ballot.Less(sv.Vote.Ballot) && f.vote.Value != sv.Vote.Value {
-			o.fail("I1", "%s votes in %v at slot %d against the value chosen in %v", n.name, sv.Vote.Ballot, sv.Slot, f.vote.Ballot)
+			Fail("I1", "%s votes in %v at slot %d against the value chosen in %v", n.Name, sv.Vote.Ballot, sv.Slot, f.vote.Ballot)
 		}
 		return
 	}
@@ -204,7 +237,7 @@ func (o *oracle) voted(n *node, sv paxos.SlotVote) {
 			continue
 		}
 		if t.vote.Value != sv.Vote.Value {
-			o.fail("I3", "two values have votes in %v at slot %d", sv.Vote.Ballot, sv.Slot)
+			Fail("I3", "two values have votes in %v at slot %d", sv.Vote.Ballot, sv.Slot)
 		}
 		t.voters = t.voters.With(seat)
 		o.count(sv.Slot, *t)
@@ -216,22 +249,22 @@ func (o *oracle) voted(n *node, sv paxos.SlotVote) {
 }
 
 // count makes the value of t chosen if t is a quorum.
-func (o *oracle) count(s paxos.Slot, t tally) {
+func (o *Oracle) count(s paxos.Slot, t tally) {
 	c := o.config(t.config)
 	if !c.Quorums().Phase2(t.voters) {
 		return
 	}
 	if c.stop != 0 && s > c.stop {
-		o.fail("I1", "slot %d is chosen in configuration %d, which ended at slot %d", s, t.config, c.stop)
+		Fail("I1", "slot %d is chosen in configuration %d, which ended at slot %d", s, t.config, c.stop)
 	}
 	if s <= c.Start {
-		o.fail("I1", "slot %d is chosen in configuration %d, which began after slot %d", s, t.config, c.Start)
+		Fail("I1", "slot %d is chosen in configuration %d, which began after slot %d", s, t.config, c.Start)
 	}
 	f := o.slot(s)
 	f.isChosen, f.config, f.vote = true, t.config, t.vote
 	for _, other := range f.tallies {
 		if other.config == t.config && t.vote.Ballot.Less(other.vote.Ballot) && other.vote.Value != t.vote.Value {
-			o.fail("I1", "slot %d: chosen in %v, but there is another proposal in %v", s, t.vote.Ballot, other.vote.Ballot)
+			Fail("I1", "slot %d: chosen in %v, but there is another proposal in %v", s, t.vote.Ballot, other.vote.Ballot)
 		}
 	}
 	f.tallies = nil
@@ -241,12 +274,12 @@ func (o *oracle) count(s paxos.Slot, t tally) {
 }
 
 // advance moves the watermark over one more chosen slot.
-func (o *oracle) advance() {
+func (o *Oracle) advance() {
 	o.chosen++
 	f := &o.slots[o.chosen-1]
 	d, err := paxos.Decode(f.vote.Value)
 	if err != nil {
-		o.fail("I1", "slot %d: the chosen value is not readable: %v", o.chosen, err)
+		Fail("I1", "slot %d: the chosen value is not readable: %v", o.chosen, err)
 	}
 	switch d.Kind {
 	case paxos.KindBatch:
@@ -260,15 +293,15 @@ func (o *oracle) advance() {
 }
 
 // seal ends configuration c at the watermark.
-func (o *oracle) seal(c paxos.ConfigID, next paxos.Membership) {
+func (o *Oracle) seal(c paxos.ConfigID, next paxos.Membership) {
 	old := o.config(c)
 	old.stop = o.chosen
 	if next.ID != c+1 || len(o.configs) != int(c) {
-		o.fail("I1", "configuration %d follows %d", next.ID, c)
+		Fail("I1", "configuration %d follows %d", next.ID, c)
 	}
 	for s := o.chosen; s < paxos.Slot(len(o.slots)); s++ {
 		if f := &o.slots[s]; f.isChosen {
-			o.fail("I1", "slot %d is chosen in configuration %d, which ended at slot %d", s+1, f.config, o.chosen)
+			Fail("I1", "slot %d is chosen in configuration %d, which ended at slot %d", s+1, f.config, o.chosen)
 		}
 	}
 	next.Start = o.chosen

@@ -1,8 +1,9 @@
-package sim
+package oracle
 
 import (
 	"slices"
 
+	"github.com/prytany/prytany/internal/sim/disk"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/synod"
 )
@@ -37,7 +38,7 @@ func (p *promiseFacts) vote(s paxos.Slot) (paxos.SlotVote, bool) {
 	return p.votes[i], true
 }
 
-func (o *oracle) ballot(k ballotKey) *ballotFacts {
+func (o *Oracle) ballot(k ballotKey) *ballotFacts {
 	b := o.ballots[k]
 	if b == nil {
 		c := o.config(k.config)
@@ -63,12 +64,12 @@ func (b *ballotFacts) promise(p promiseFacts) {
 
 // promisedItself records the promise that n makes to its own ballot by saving
 // u: it reports the votes that n had cast in lower ballots.
-func (o *oracle) promisedItself(n *node, v *volume, u paxos.Update) {
+func (o *Oracle) promisedItself(n Node, v *disk.Volume, u paxos.Update) {
 	k := ballotKey{u.Header.Membership.ID, u.Header.Promised}
-	p := promiseFacts{node: n.id, decided: v.header.Decided}
+	p := promiseFacts{node: n.ID, decided: v.Header.Decided}
 	votes := make(map[paxos.Slot]paxos.SlotVote)
-	for s := v.header.Decided + 1; s < v.end(); s++ {
-		if sv := v.vote(s); sv.Slot != 0 && (sv.Config == k.config || sv.Chosen) {
+	for s := v.Header.Decided + 1; s < v.End(); s++ {
+		if sv := v.Vote(s); sv.Slot != 0 && (sv.Config == k.config || sv.Chosen) {
 			votes[s] = sv
 		}
 	}
@@ -84,9 +85,9 @@ func (o *oracle) promisedItself(n *node, v *volume, u paxos.Update) {
 	o.ballot(k).promise(p)
 }
 
-// sent checks a message that n sends: its synced disk v must justify it (I5),
+// Sent checks a message that n sends: its synced disk v must justify it (I5),
 // and a proposal must be legal (I3, I4).
-func (o *oracle) sent(n *node, v *volume, m paxos.Message) {
+func (o *Oracle) Sent(n Node, v *disk.Volume, m paxos.Message) {
 	switch m := m.(type) {
 	case paxos.Prepare:
 		o.own(n, m.Config, m.Ballot, "Prepare")
@@ -101,58 +102,58 @@ func (o *oracle) sent(n *node, v *volume, m paxos.Message) {
 		o.watermark(n, m.Decided, "Learned")
 		for i, val := range m.Values {
 			if s := m.First + paxos.Slot(i); !o.isChosen(s, val) {
-				o.fail("I5", "%s teaches a value of slot %d that is not chosen", n.name, s)
+				Fail("I5", "%s teaches a value of slot %d that is not chosen", n.Name, s)
 			}
 		}
 	case paxos.SnapshotChunk:
 		o.watermark(n, m.Slot, "SnapshotChunk")
 	case paxos.Sealed:
 		if c := o.config(m.Config); c.Start != m.At {
-			o.fail("I5", "%s: Sealed says configuration %d began at slot %d, it was %d", n.name, m.Config, m.At, c.Start)
+			Fail("I5", "%s: Sealed says configuration %d began at slot %d, it was %d", n.Name, m.Config, m.At, c.Start)
 		}
 	}
 }
 
-func (o *oracle) watermark(n *node, s paxos.Slot, what string) {
+func (o *Oracle) watermark(n Node, s paxos.Slot, what string) {
 	if s > o.chosen {
-		o.fail("I5", "%s: %s says slot %d is chosen; only up to %d are", n.name, what, s, o.chosen)
+		Fail("I5", "%s: %s says slot %d is chosen; only up to %d are", n.Name, what, s, o.chosen)
 	}
 }
 
 // own fails unless b is a ballot of n.
-func (o *oracle) own(n *node, c paxos.ConfigID, b synod.Ballot, what string) {
-	if ord := o.config(c).Ordinal(n.id); ord == 0 || b.Member != ord {
-		o.fail("I3", "%s sends %s with ballot %v in configuration %d, where its ordinal is %d", n.name, what, b, c, ord)
+func (o *Oracle) own(n Node, c paxos.ConfigID, b synod.Ballot, what string) {
+	if ord := o.config(c).Ordinal(n.ID); ord == 0 || b.Member != ord {
+		Fail("I3", "%s sends %s with ballot %v in configuration %d, where its ordinal is %d", n.Name, what, b, c, ord)
 	}
 }
 
 // promisedOnDisk fails unless n has durably promised b. A disk that is in a
 // later configuration already justifies what was asked in the same turn.
-func (o *oracle) promisedOnDisk(n *node, v *volume, c paxos.ConfigID, b synod.Ballot, what string) {
-	h := v.header
+func (o *Oracle) promisedOnDisk(n Node, v *disk.Volume, c paxos.ConfigID, b synod.Ballot, what string) {
+	h := v.Header
 	if h.Membership.ID > c || h.Membership.ID == c && !h.Promised.Less(b) {
 		return
 	}
-	o.fail("I5", "%s sends %s in ballot %v of configuration %d; its disk has promised %v of %d",
-		n.name, what, b, c, h.Promised, h.Membership.ID)
+	Fail("I5", "%s sends %s in ballot %v of configuration %d; its disk has promised %v of %d",
+		n.Name, what, b, c, h.Promised, h.Membership.ID)
 }
 
-func (o *oracle) sentPromise(n *node, v *volume, m paxos.Promise) {
+func (o *Oracle) sentPromise(n Node, v *disk.Volume, m paxos.Promise) {
 	o.promisedOnDisk(n, v, m.Config, m.Ballot, "Promise")
 	o.watermark(n, m.Decided, "Promise")
 	listed := 0
 	for _, sv := range m.Votes {
-		dv := v.vote(sv.Slot)
+		dv := v.Vote(sv.Slot)
 		switch {
 		case o.isChosen(sv.Slot, sv.Vote.Value):
 		case dv.Slot == 0, dv.Config == sv.Config && dv.Vote.Ballot.Less(sv.Vote.Ballot), sv.Chosen:
-			o.fail("I5", "%s: Promise lists a vote %v at slot %d that is not on its disk", n.name, sv.Vote.Ballot, sv.Slot)
+			Fail("I5", "%s: Promise lists a vote %v at slot %d that is not on its disk", n.Name, sv.Vote.Ballot, sv.Slot)
 		case dv.Config == sv.Config && dv.Vote.Ballot == sv.Vote.Ballot && dv.Vote.Value != sv.Vote.Value:
-			o.fail("I5", "%s: Promise lists another value at slot %d than its disk", n.name, sv.Slot)
+			Fail("I5", "%s: Promise lists another value at slot %d than its disk", n.Name, sv.Slot)
 		}
 	}
-	for s := max(m.Decided+1, v.base); s < v.end(); s++ {
-		dv := v.vote(s)
+	for s := max(m.Decided+1, v.First()); s < v.End(); s++ {
+		dv := v.Vote(s)
 		if dv.Slot == 0 || dv.Config != m.Config || dv.Vote.Ballot.IsZero() || !dv.Vote.Ballot.Less(m.Ballot) {
 			continue
 		}
@@ -160,21 +161,21 @@ func (o *oracle) sentPromise(n *node, v *volume, m paxos.Promise) {
 			listed++
 		}
 		if listed == len(m.Votes) || m.Votes[listed].Slot != s {
-			o.fail("I5", "%s: Promise of %v leaves out the vote %v at slot %d", n.name, m.Ballot, dv.Vote.Ballot, s)
+			Fail("I5", "%s: Promise of %v leaves out the vote %v at slot %d", n.Name, m.Ballot, dv.Vote.Ballot, s)
 		}
 	}
-	o.ballot(ballotKey{m.Config, m.Ballot}).promise(promiseFacts{n.id, m.Decided, slices.Clone(m.Votes)})
+	o.ballot(ballotKey{m.Config, m.Ballot}).promise(promiseFacts{n.ID, m.Decided, slices.Clone(m.Votes)})
 }
 
-func (o *oracle) sentAccepted(n *node, v *volume, m paxos.Accepted) {
+func (o *Oracle) sentAccepted(n Node, v *disk.Volume, m paxos.Accepted) {
 	o.promisedOnDisk(n, v, m.Config, m.Ballot, "Accepted")
-	f, k := &o.nodes[n.index], ballotKey{m.Config, m.Ballot}
+	f, k := &o.nodes[n.Index], ballotKey{m.Config, m.Ballot}
 	if f.accepted.key != k {
 		f.accepted = acceptedUpTo{key: k}
 	}
 	b := o.ballot(k)
 	for s := max(f.accepted.upTo, b.decided) + 1; s <= m.UpTo; s++ {
-		dv := v.vote(s)
+		dv := v.Vote(s)
 		val, proposed := b.values[s]
 		switch {
 		case proposed && o.isChosen(s, val): // nothing can be made of it that is not so
@@ -183,13 +184,13 @@ func (o *oracle) sentAccepted(n *node, v *volume, m paxos.Accepted) {
 			// Voted in both ballots in one write: the first vote counts as well.
 			o.voted(n, paxos.SlotVote{Slot: s, Config: m.Config, Vote: synod.Vote{Ballot: m.Ballot, Value: val}})
 		default:
-			o.fail("I5", "%s: Accepted of %v up to %d, but its disk has no such vote at slot %d", n.name, m.Ballot, m.UpTo, s)
+			Fail("I5", "%s: Accepted of %v up to %d, but its disk has no such vote at slot %d", n.Name, m.Ballot, m.UpTo, s)
 		}
 	}
 	f.accepted.upTo = max(f.accepted.upTo, m.UpTo)
 }
 
-func (o *oracle) sentAccept(n *node, v *volume, m paxos.Accept) {
+func (o *Oracle) sentAccept(n Node, v *disk.Volume, m paxos.Accept) {
 	o.own(n, m.Config, m.Ballot, "Accept")
 	o.promisedOnDisk(n, v, m.Config, m.Ballot, "Accept")
 	o.watermark(n, m.Decided, "Accept")
@@ -200,11 +201,11 @@ func (o *oracle) sentAccept(n *node, v *volume, m paxos.Accept) {
 		s := m.First + paxos.Slot(i)
 		old, ok := b.values[s]
 		if ok && old != val {
-			o.fail("I3", "%s proposes two values in ballot %v at slot %d", n.name, m.Ballot, s)
+			Fail("I3", "%s proposes two values in ballot %v at slot %d", n.Name, m.Ballot, s)
 		}
 		if !ok {
 			if !o.legal(b, m.Config, s, val) {
-				o.fail("I4", "%s proposes in ballot %v at slot %d what no quorum of promises allows", n.name, m.Ballot, s)
+				Fail("I4", "%s proposes in ballot %v at slot %d what no quorum of promises allows", n.Name, m.Ballot, s)
 			}
 			b.values[s] = val
 		}
@@ -213,7 +214,7 @@ func (o *oracle) sentAccept(n *node, v *volume, m paxos.Accept) {
 
 // legal reports whether ballot b may propose val at s: the value of the
 // highest vote of some quorum of its promises, or any if none has voted.
-func (o *oracle) legal(b *ballotFacts, c paxos.ConfigID, s paxos.Slot, val synod.Value) bool {
+func (o *Oracle) legal(b *ballotFacts, c paxos.ConfigID, s paxos.Slot, val synod.Value) bool {
 	if b.designated || o.isChosen(s, val) {
 		return true
 	}
