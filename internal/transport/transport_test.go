@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"net"
 	"reflect"
 	"strings"
@@ -482,6 +483,12 @@ func TestANewConnectionReplacesTheOld(t *testing.T) {
 		if _, err := readHello(conn); err != nil {
 			t.Fatal(err)
 		}
+		eventually(t, "the connection is registered", func() bool {
+			n.Transport.mu.Lock()
+			defer n.Transport.mu.Unlock()
+			in := n.inbound[arrival{9, control}]
+			return in != nil && in.conn.RemoteAddr().String() == conn.LocalAddr().String()
+		})
 		if old != nil {
 			refused(t, old)
 		}
@@ -495,5 +502,68 @@ func wait(t *testing.T, c <-chan struct{}) {
 	case <-c:
 	case <-time.After(patience):
 		t.Fatal("did not happen")
+	}
+}
+
+// TestACrashIsNoticedWhateverClosesFirst has a process whose connections end
+// before its listener does, as the kernel may have it.
+func TestACrashIsNoticedWhateverClosesFirst(t *testing.T) {
+	l := newLAN()
+	ln := listen(t, "127.0.0.1:0")
+	defer func() { _ = ln.Close() }()
+	l.set(2, ln.Addr().String())
+	a := start(t, l, 1, "", nil)
+	a.Send(2, packet(1)) // once: what follows must not need another
+	for i := range 3 {
+		conn, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			h, err := readHello(conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.node, h.wanted = 2, 1
+			if err := h.write(conn); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it is connected", func() bool { return a.Connected(2) })
+		}
+		closeConn(conn)
+	}
+	_ = ln.Close()
+	eventually(t, "the crash is noticed", func() bool { return a.losses() == 1 })
+}
+
+// TestWhatCountsAsACrash walks through what a peer may look like.
+func TestWhatCountsAsACrash(t *testing.T) {
+	for _, tt := range []struct {
+		events string // e: established, b: broke, r: refused
+		want   int
+	}{
+		{"r", 0},      // was never there
+		{"br", 0},     // so was this one
+		{"er", 0},     // one connection is refused, the other still there
+		{"ebr", 1},    // a crash
+		{"ebrbr", 1},  // the second connection's end is the same crash
+		{"eber", 0},   // it is back already
+		{"ebrebr", 2}, // two
+	} {
+		told := 0
+		p := newPeer(&Transport{cfg: Config{Log: slog.New(slog.DiscardHandler), Disconnected: func(synod.NodeID) { told++ }}}, 2)
+		for _, e := range tt.events {
+			switch e {
+			case 'e':
+				p.established()
+			case 'b':
+				p.broke()
+			case 'r':
+				p.refused()
+			}
+		}
+		if told != tt.want {
+			t.Errorf("%s: told %d times; want %d", tt.events, told, tt.want)
+		}
 	}
 }
