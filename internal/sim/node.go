@@ -48,6 +48,7 @@ type node struct {
 	spins   int
 	open    map[*call]struct{} // requests handed to the process and not answered
 	deaf    int                // clients cannot reach it
+	served  bool               // at the end it has served a read
 }
 
 // who is how the oracle knows n.

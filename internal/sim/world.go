@@ -203,6 +203,9 @@ func (w *World) finish() {
 		w.until(w.now + 100*time.Millisecond)
 	}
 	w.quiesced = true
+	for _, n := range w.nodes {
+		w.probe(n)
+	}
 	end = w.now + w.opt.Finish
 	for !w.converged() || !w.whole() {
 		if w.now >= end {
@@ -221,7 +224,21 @@ func (w *World) finish() {
 	}
 }
 
-// converged reports whether every running node has applied all that is chosen.
+// probe reads at n until it is served: every node that can reach another must
+// serve, through a neighbour if it cannot reach the leader.
+func (w *World) probe(n *node) {
+	if n.host == nil || w.nemesis.keeps(n.index) {
+		return
+	}
+	n.submit(replica.KindBarrier, nil, func(r replica.Result) {
+		if n.served = r.Err == nil; !n.served {
+			w.at(w.now+50*time.Millisecond, func() { w.probe(n) })
+		}
+	})
+}
+
+// converged reports whether every running node has applied all that is chosen,
+// and has served a read.
 func (w *World) converged() bool {
 	for _, n := range w.nodes {
 		if n.host == nil {
@@ -233,7 +250,7 @@ func (w *World) converged() bool {
 		if w.nemesis.keeps(n.index) {
 			continue
 		}
-		if n.machine == nil || n.machine.applied != w.oracle.Chosen() || len(n.open) > 0 {
+		if n.machine == nil || n.machine.applied != w.oracle.Chosen() || len(n.open) > 0 || !n.served {
 			return false
 		}
 	}
@@ -250,7 +267,7 @@ func (w *World) positions() string {
 		case n.machine == nil:
 			s += fmt.Sprintf(" %s has no group;", n.name)
 		default:
-			s += fmt.Sprintf(" %s applied %d, open %d;", n.name, n.machine.applied, len(n.open))
+			s += fmt.Sprintf(" %s applied %d, open %d, served %v;", n.name, n.machine.applied, len(n.open), n.served)
 		}
 	}
 	return s
