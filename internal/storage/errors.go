@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	berrors "go.etcd.io/bbolt/errors"
@@ -37,7 +38,7 @@ func explain(file string, err error) error {
 		return fmt.Errorf("%w: another process has %s open; stop it, or give this node a directory of its own", ErrInUse, file)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("cannot write to %s: %w; make the directory writable for this user", file, err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.EDQUOT), full(err):
 		return fmt.Errorf("the disk with %s is full: %w; make room and start the node again, nothing acknowledged is lost", file, err)
 	case errors.Is(err, codec.ErrVersion), errors.Is(err, berrors.ErrVersionMismatch):
 		return fmt.Errorf("%w: %s; run the version that wrote it, or a newer one", ErrFuture, file)
@@ -45,6 +46,12 @@ func explain(file string, err error) error {
 		return damaged(file, err)
 	}
 	return fmt.Errorf("%s: %w", file, err)
+}
+
+// full reports whether err says that the disk is. bbolt wraps some errors of
+// growing its file as text only.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error())
 }
 
 // guarded runs f, which reads file. A damaged page can make bbolt panic or

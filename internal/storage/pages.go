@@ -44,7 +44,9 @@ func verify(path string, opts *bbolt.Options) error {
 	if err != nil {
 		return err
 	}
-	if st.Size() < 2*minPageSize {
+	if least, err := leastSize(path); err != nil {
+		return err
+	} else if st.Size() < least {
 		return damaged(path, fmt.Sprintf("it has only %d bytes", st.Size()))
 	}
 	locked := *opts
@@ -58,6 +60,23 @@ func verify(path string, opts *bbolt.Options) error {
 		err = errors.Join(verifyFile(path, f, st.Size()), f.Close())
 	}
 	return errors.Join(err, db.Close())
+}
+
+// leastSize returns the size that the file at path must have to hold both its
+// meta pages. The page size never changes, so it can be read without a lock.
+func leastSize(path string) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	size := make([]byte, 4)
+	_, err = f.ReadAt(size, pageHead+8)
+	if errors.Is(err, io.EOF) {
+		return 2 * minPageSize, f.Close()
+	}
+	// A page size beyond all sense is for the check of the meta pages.
+	n := min(max(int64(binary.NativeEndian.Uint32(size)), minPageSize), maxPageSize)
+	return 2 * n, errors.Join(err, f.Close())
 }
 
 // A meta is one of the two meta pages.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"path/filepath"
 
 	"go.etcd.io/bbolt"
 
@@ -31,7 +30,7 @@ func (s *Store) SaveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
 		return s.failed
 	}
 	if err := s.saveSnapshot(g, snap); err != nil {
-		return s.fail(explain(filepath.Join(s.dir, nodeFile), err))
+		return s.fail(explain(s.path(nodeFile), err))
 	}
 	return nil
 }
@@ -56,7 +55,7 @@ func (s *Store) saveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
 	head = binary.AppendUvarint(head, uint64(codec.Checksum(snap.Data)))
 	head = binary.AppendUvarint(head, uint64(len(name)))
 	head = append(head, name...)
-	return s.node.Update(func(tx *bbolt.Tx) error {
+	return updateNode(s.node, func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketSnapshots)
 		if err := b.Put(key(uint64(g)), sealed(append(head, content...))); err != nil {
 			return err
@@ -70,7 +69,7 @@ func (s *Store) writeChunks(name, data []byte) error {
 	for first := true; first || len(data) > 0; first = false {
 		batch := data[:min(batchBytes, len(data))]
 		data = data[len(batch):]
-		err := s.node.Update(func(tx *bbolt.Tx) error {
+		err := updateNode(s.node, func(tx *bbolt.Tx) error {
 			parent := tx.Bucket(bucketSnapshots)
 			if first && parent.Bucket(name) != nil {
 				if err := parent.DeleteBucket(name); err != nil {
@@ -163,7 +162,10 @@ func (s *Store) presentSnapshot(g paxos.GroupID) (name []byte, err error) {
 
 // LoadSnapshot returns g's snapshot; ok is false if there is none.
 func (s *Store) LoadSnapshot(g paxos.GroupID) (snap paxos.Snapshot, ok bool, err error) {
-	path := filepath.Join(s.dir, nodeFile)
+	if s.failed != nil {
+		return paxos.Snapshot{}, false, s.failed
+	}
+	path := s.path(nodeFile)
 	err = guarded(path, func() error {
 		return s.node.View(func(tx *bbolt.Tx) error {
 			parent := tx.Bucket(bucketSnapshots)

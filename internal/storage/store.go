@@ -40,7 +40,11 @@ var (
 	bucketSnapshots = []byte("snapshots") // group id -> record; and buckets with their bytes
 )
 
-var keyIdentity = []byte("identity")
+// The keys of bucketNode.
+var (
+	keyIdentity = []byte("identity")
+	keyClock    = []byte("clock") // the last transaction, and the checksum of all keys and values
+)
 
 // Options refine [Open]. The zero Options are usable.
 type Options struct {
@@ -110,7 +114,10 @@ func Open(dir string, opts Options) (*Store, error) {
 
 func (s *Store) open(opts Options) error {
 	bolt := &bbolt.Options{Timeout: opts.LockWait, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true}
-	path := filepath.Join(s.dir, nodeFile)
+	path := s.path(nodeFile)
+	if err := s.whole(); err != nil {
+		return err
+	}
 	if err := create(path, func(tmp string) error { return initNode(tmp, bolt, opts.Name) }); err != nil {
 		return explain(path, err)
 	}
@@ -129,10 +136,23 @@ func (s *Store) open(opts Options) error {
 	return s.openVotes(bolt)
 }
 
+// whole refuses a directory without node.db that has a log.db. node.db is made
+// first, so it was there once.
+func (s *Store) whole() error {
+	_, err := os.Stat(s.path(nodeFile))
+	if !errors.Is(err, os.ErrNotExist) {
+		return explain(s.path(nodeFile), err)
+	}
+	if _, err := os.Stat(s.path(logFile)); !errors.Is(err, os.ErrNotExist) {
+		return errors.Join(err, damaged(s.path(nodeFile), "the file is missing"))
+	}
+	return nil
+}
+
 // openVotes opens log.db. A directory that has an identity and a part in a
 // group, but no log.db, has lost it.
 func (s *Store) openVotes(bolt *bbolt.Options) error {
-	path := filepath.Join(s.dir, logFile)
+	path := s.path(logFile)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		if known, err := s.knownGroups(); err != nil || len(known) > 0 {
 			return errors.Join(err, damaged(path, "the file is missing"))
@@ -207,7 +227,7 @@ func initNode(path string, opts *bbolt.Options, name string) error {
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
+	err = updateNode(db, func(tx *bbolt.Tx) error {
 		for _, b := range [][]byte{bucketNode, bucketAddresses, bucketGroups, bucketSnapshots} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
@@ -228,10 +248,10 @@ func putIdentity(tx *bbolt.Tx, id Identity) error {
 
 // begin reads the identity and starts the next incarnation.
 func (s *Store) begin(name string) error {
-	return s.node.Update(func(tx *bbolt.Tx) error {
+	return updateNode(s.node, func(tx *bbolt.Tx) error {
 		for _, b := range [][]byte{bucketNode, bucketAddresses, bucketGroups, bucketSnapshots} {
 			if tx.Bucket(b) == nil {
-				return damaged(nodeFile, fmt.Sprintf("bucket %s is missing", b))
+				return damaged(s.path(nodeFile), fmt.Sprintf("bucket %s is missing", b))
 			}
 		}
 		b, err := unsealed(tx.Bucket(bucketNode).Get(keyIdentity))
@@ -239,10 +259,13 @@ func (s *Store) begin(name string) error {
 			return err
 		}
 		if err := json.Unmarshal(b, &s.identity); err != nil || s.identity.Node == 0 {
-			return damaged(nodeFile, "the identity makes no sense")
+			return damaged(s.path(nodeFile), "the identity makes no sense")
 		}
 		if s.identity.Format > format {
-			return fmt.Errorf("%w: %s has format %d, this program knows %d; run a newer version", ErrFuture, nodeFile, s.identity.Format, format)
+			return fmt.Errorf("%w: %s has format %d, this program knows %d; run a newer version", ErrFuture, s.path(nodeFile), s.identity.Format, format)
+		}
+		if err := checkClock(tx); err != nil {
+			return err
 		}
 		s.identity.Incarnation++
 		if name != "" {
@@ -272,8 +295,8 @@ func (s *Store) SetCluster(cluster string) error {
 		return fmt.Errorf("%w: %s is of cluster %s, not %s; give this node a directory of its own", ErrForeign, s.dir, id.Cluster, cluster)
 	}
 	id.Cluster = cluster
-	if err := s.node.Update(func(tx *bbolt.Tx) error { return putIdentity(tx, id) }); err != nil {
-		return explain(nodeFile, err)
+	if err := updateNode(s.node, func(tx *bbolt.Tx) error { return putIdentity(tx, id) }); err != nil {
+		return explain(s.path(nodeFile), err)
 	}
 	s.identity = id
 	return nil
@@ -290,7 +313,7 @@ func (s *Store) SaveAddress(id synod.NodeID, a Address) error {
 	if s.closed {
 		return nil
 	}
-	return explain(nodeFile, s.node.Update(func(tx *bbolt.Tx) error {
+	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketAddresses).Put(key(uint64(id)), sealed(append(key(uint64(id)), b...)))
 	}))
 }
@@ -298,7 +321,7 @@ func (s *Store) SaveAddress(id synod.NodeID, a Address) error {
 // Addresses returns where nodes were last seen.
 func (s *Store) Addresses() (map[synod.NodeID]Address, error) {
 	out := map[synod.NodeID]Address{}
-	err := guarded(nodeFile, func() error {
+	err := guarded(s.path(nodeFile), func() error {
 		return s.node.View(func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketAddresses).ForEach(func(k, v []byte) error {
 				var a Address
@@ -350,3 +373,40 @@ func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 func sealed(content []byte) []byte { return codec.AppendRecord(nil, content) }
 
 func unsealed(record []byte) ([]byte, error) { return codec.OpenRecord(record) }
+
+// updateNode runs f in a transaction of node.db, and notes which one it was
+// and what it left. There are no other transactions.
+func updateNode(db *bbolt.DB, f func(tx *bbolt.Tx) error) error {
+	return db.Update(func(tx *bbolt.Tx) error {
+		if err := f(tx); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketNode).Put(keyClock, clock(tx, uint64(tx.ID())))
+	})
+}
+
+// clock returns the record that vouches for the state that transaction id left.
+func clock(tx *bbolt.Tx, id uint64) []byte {
+	content := binary.AppendUvarint(nil, id)
+	for _, name := range [][]byte{bucketNode, bucketAddresses, bucketGroups, bucketSnapshots} {
+		sum := uint64(0)
+		b := tx.Bucket(name)
+		_ = b.ForEach(func(k, v []byte) error {
+			if string(k) != string(keyClock) {
+				sum += mix(uint64(codec.Checksum(k)) + mix(uint64(codec.Checksum(v))))
+			}
+			return nil
+		})
+		content = binary.LittleEndian.AppendUint64(content, sum)
+	}
+	return sealed(content)
+}
+
+// checkClock reports pages of different ages: tx must be the one after the
+// transaction that the clock names, and nothing in it may have changed yet.
+func checkClock(tx *bbolt.Tx) error {
+	if have := tx.Bucket(bucketNode).Get(keyClock); string(have) != string(clock(tx, uint64(tx.ID())-1)) {
+		return fmt.Errorf("%w: its pages are of different ages", codec.ErrCorrupt)
+	}
+	return nil
+}

@@ -145,6 +145,9 @@ func (f *groupFile) headerRecord() []byte {
 
 // Groups lists the groups that have anything saved, in order.
 func (s *Store) Groups() (out []paxos.GroupID, err error) {
+	if s.failed != nil {
+		return nil, s.failed
+	}
 	for g, f := range s.groups {
 		if f.mark != 0 {
 			out = append(out, g)
@@ -332,7 +335,7 @@ func (f *groupFile) update(u paxos.Update) []*raft.Log {
 
 // know notes that log.db has records of g, before it does.
 func (s *Store) know(g paxos.GroupID) error {
-	return explain(s.path(nodeFile), s.node.Update(func(tx *bbolt.Tx) error {
+	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketGroups).Put(key(uint64(g)), nil)
 	}))
 }

@@ -1,0 +1,245 @@
+package storage_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/prytany/prytany/internal/storage"
+	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
+)
+
+var every = flag.Int("every", 499, "damage one byte in so many; 1 takes ten minutes")
+
+const pageSize = 4096
+
+// fill writes a little of everything and returns the files before the last
+// save and after it.
+func fill(t *testing.T) (before, after files) {
+	t.Helper()
+	dir := t.TempDir()
+	s := open(t, dir)
+	if err := s.SetCluster("c"); err != nil {
+		t.Fatal(err)
+	}
+	round := func(i int) {
+		var us []paxos.Update
+		for g := paxos.GroupID(1); g <= 3; g++ {
+			u := paxos.Update{Group: g, Dirty: true, Header: header(uint64(i + 1))}
+			for slot := i * 4; slot < i*4+8; slot++ {
+				u.Votes = append(u.Votes, vote(slot+1, i+1, fmt.Sprintf("value %d %d %d %s", g, i, slot, bytes.Repeat([]byte{'x'}, 60))))
+			}
+			us = append(us, u)
+		}
+		if err := s.Save(us); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SaveAddress(synod.NodeID(i+1), storage.Address{Name: "n", Peer: "p:1"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SaveSnapshot(1, paxos.Snapshot{Slot: paxos.Slot(i + 1), Data: bytes.Repeat([]byte{byte(i)}, 9000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 7 {
+		round(i)
+	}
+	before = read(t, dir)
+	round(7)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return before, read(t, dir)
+}
+
+func header(round uint64) paxos.Header {
+	return paxos.Header{
+		Membership: paxos.Membership{ID: 1, Next: 2, Voters: []paxos.Member{{Node: 5, Ordinal: 1, Name: "a"}}},
+		Promised:   synod.Ballot{Round: round, Member: 1},
+	}
+}
+
+func vote(slot, round int, value string) paxos.SlotVote {
+	return paxos.SlotVote{Slot: paxos.Slot(slot), Config: 1, Vote: synod.Vote{Ballot: synod.Ballot{Round: uint64(round), Member: 1}, Value: synod.Value(value)}}
+}
+
+// files are the files of a data directory by name, without the empty pages at
+// their ends.
+type files map[string][]byte
+
+func read(t *testing.T, dir string) files {
+	t.Helper()
+	fs := files{}
+	for _, name := range []string{"log.db", "node.db"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := (len(bytes.TrimRight(b, "\x00"))/pageSize + 1) * pageSize
+		fs[name] = b[:min(n, len(b))]
+	}
+	return fs
+}
+
+func (fs files) write(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range fs {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// state is all that a directory remembers and must not change by itself.
+type state struct {
+	identity  storage.Identity
+	groups    map[paxos.GroupID]paxos.Durable
+	snapshots map[paxos.GroupID]paxos.Snapshot
+}
+
+// contents returns what dir holds.
+func contents(dir string) (state, error) {
+	return visit(dir, func(*storage.Store) error { return nil })
+}
+
+// stateOf is contents with a save at the end: what is damaged must not make
+// bbolt end the process then either.
+func stateOf(dir string) (state, error) {
+	return visit(dir, func(s *storage.Store) error {
+		return s.Save([]paxos.Update{{Group: 1, Dirty: true, Header: header(99), Votes: []paxos.SlotVote{vote(1000, 99, "after")}}})
+	})
+}
+
+func visit(dir string, last func(*storage.Store) error) (st state, err error) {
+	s, err := storage.Open(dir, storage.Options{})
+	if err != nil {
+		return st, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	st = state{s.Identity(), map[paxos.GroupID]paxos.Durable{}, map[paxos.GroupID]paxos.Snapshot{}}
+	gs, err := s.Groups()
+	if err != nil {
+		return st, err
+	}
+	for _, g := range gs {
+		if st.groups[g], err = s.Load(g); err != nil {
+			return st, err
+		}
+		snap, ok, err := s.LoadSnapshot(g)
+		if err != nil {
+			return st, err
+		}
+		if ok {
+			st.snapshots[g] = snap
+		}
+	}
+	if _, err := s.Addresses(); err != nil {
+		return st, err
+	}
+	return st, last(s)
+}
+
+// noticed fails the test if the damage was neither noticed nor without effect.
+func noticed(t *testing.T, dir, what string, fs files, want state) (ok bool) {
+	t.Helper()
+	fs.write(t, dir)
+	got, err := stateOf(dir)
+	switch {
+	case errors.Is(err, storage.ErrDamaged), errors.Is(err, storage.ErrFuture):
+		return true
+	case err != nil:
+		t.Fatalf("%s: %v; want ErrDamaged", what, err)
+	case !reflect.DeepEqual(got, want):
+		t.Fatalf("%s: silently different: %+v\nwant %+v", what, got, want)
+	}
+	return false
+}
+
+func TestFlippedBytesAreNoticedOrHarmless(t *testing.T) {
+	_, good := fill(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	good.write(t, dir)
+	want, err := stateOf(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range good {
+		hit, n := 0, 0
+		for at := 0; at < len(b); at += *every {
+			bad := files{}
+			for k, v := range good {
+				bad[k] = v
+			}
+			bad[name] = bytes.Clone(b)
+			bad[name][at] ^= 1 << (at % 8)
+			if n++; noticed(t, dir, fmt.Sprintf("%s byte %d", name, at), bad, want) {
+				hit++
+			}
+		}
+		t.Logf("%s: %d of %d flipped bits noticed, the others without effect", name, hit, n)
+	}
+}
+
+// TestLostAndWildWritesAreNoticed puts pages back as they were before the last
+// save, empties them, and puts others in their place.
+func TestLostAndWildWritesAreNoticed(t *testing.T) {
+	before, good := fill(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	good.write(t, dir)
+	want, err := stateOf(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := func(b []byte, p int) []byte { return b[p*pageSize : (p+1)*pageSize] }
+	for name, b := range good {
+		for p := 2; p < len(b)/pageSize; p++ {
+			for what, with := range map[string][]byte{
+				"lost": before[name], "empty": make([]byte, len(b)), "misplaced": b[pageSize:],
+			} {
+				if (p+1)*pageSize > len(with) {
+					continue
+				}
+				bad := files{}
+				for k, v := range good {
+					bad[k] = v
+				}
+				bad[name] = bytes.Clone(b)
+				copy(page(bad[name], p), page(with, p))
+				noticed(t, dir, fmt.Sprintf("%s page %d %s", name, p, what), bad, want)
+			}
+		}
+		for size := 0; size < len(b); size += pageSize / 2 {
+			bad := files{}
+			for k, v := range good {
+				bad[k] = v
+			}
+			bad[name] = b[:size]
+			noticed(t, dir, fmt.Sprintf("%s cut to %d", name, size), bad, want)
+		}
+	}
+}
+
+// TestALostFileIsNoticed: a file that is not there any more must not be taken
+// for a new directory.
+func TestALostFileIsNoticed(t *testing.T) {
+	_, good := fill(t)
+	dir := t.TempDir()
+	for _, name := range []string{"log.db", "node.db"} {
+		good.write(t, dir)
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stateOf(dir); !errors.Is(err, storage.ErrDamaged) {
+			t.Errorf("without %s: %v; want ErrDamaged", name, err)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/prytany/prytany/paxos"
+)
+
+func reopen(t *testing.T, dir string) *Store {
+	t.Helper()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+var update = []paxos.Update{{Group: 1, Dirty: true, Header: paxos.Header{Membership: paxos.Membership{ID: 1}}}}
+
+func TestAFailedWriteSticks(t *testing.T) {
+	s := reopen(t, t.TempDir())
+	if err := s.Save(update); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.votes.Close(); err != nil {
+		t.Fatal(err)
+	}
+	first := s.Save(update)
+	if first == nil {
+		t.Fatal("saved into a closed file")
+	}
+	_, load := s.Load(1)
+	_, groups := s.Groups()
+	_, _, snapshot := s.LoadSnapshot(1)
+	for name, err := range map[string]error{
+		"Save": s.Save(update), "Load": load, "Groups": groups, "LoadSnapshot": snapshot,
+		"SaveSnapshot": s.SaveSnapshot(1, paxos.Snapshot{Slot: 1}), "Trim": s.Trim(1, 0),
+	} {
+		if !errors.Is(err, first) {
+			t.Errorf("%s after a failed Save: %v; want the same error", name, err)
+		}
+	}
+}
+
+func TestTrimBeforeTheHeaderSaysSo(t *testing.T) {
+	s := reopen(t, t.TempDir())
+	if err := s.Save(update); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Trim(1, 5); err == nil {
+		t.Error("trimmed below 5 although no saved header says so")
+	}
+}
+
+// TestAnInterruptedSnapshot: the bytes are there in part, the switch is not.
+func TestAnInterruptedSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	s := reopen(t, dir)
+	if err := s.SaveSnapshot(1, paxos.Snapshot{Slot: 5, Data: []byte("five")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.writeChunks(snapshotBucket(1, 7), make([]byte, 3*chunkBytes)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, dir)
+	if got, ok, err := s.LoadSnapshot(1); err != nil || !ok || string(got.Data) != "five" {
+		t.Errorf("LoadSnapshot = %q, %v, %v; want the one before", got.Data, ok, err)
+	}
+	for _, slot := range []paxos.Slot{7, 8} {
+		if err := s.SaveSnapshot(1, paxos.Snapshot{Slot: slot, Data: []byte("new")}); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok, err := s.LoadSnapshot(1); err != nil || !ok || got.Slot != slot || string(got.Data) != "new" {
+			t.Errorf("LoadSnapshot = %q of slot %d, %v, %v; want the new one", got.Data, got.Slot, ok, err)
+		}
+		buckets := 0
+		if err := s.node.View(func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketSnapshots).ForEachBucket(func([]byte) error { buckets++; return nil })
+		}); err != nil || buckets != 1 {
+			t.Errorf("%d snapshots take room, %v; want 1", buckets, err)
+		}
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{&fs.PathError{Op: "open", Path: "log.db", Err: syscall.EACCES}, "make the directory writable"},
+		{&fs.PathError{Op: "open", Path: "log.db", Err: syscall.EROFS}, "make the directory writable"},
+		{&fs.PathError{Op: "write", Path: "log.db", Err: syscall.ENOSPC}, "make room"},
+		{fmt.Errorf("file sync error: %s", syscall.ENOSPC), "make room"},
+		{syscall.EIO, "log.db: input/output error"},
+	} {
+		if got := explain("log.db", tt.err).Error(); !strings.Contains(got, tt.want) || strings.Contains(got, "\n") {
+			t.Errorf("%v becomes %q; want it to say %q", tt.err, got, tt.want)
+		}
+	}
+}
+
+func TestWhatDoesNotFit(t *testing.T) {
+	for _, u := range []paxos.Update{
+		{Group: 0}, {Group: maxGroup + 1}, {Group: 1, Votes: []paxos.SlotVote{{Slot: 0}}}, {Group: 1, Votes: []paxos.SlotVote{{Slot: maxSlot + 1}}},
+	} {
+		u.Dirty = true
+		if err := reopen(t, t.TempDir()).Save([]paxos.Update{u}); err == nil {
+			t.Errorf("saved %+v", u)
+		}
+	}
+}
