@@ -18,7 +18,7 @@ type Call struct {
 	Wait   time.Duration // how long the server is asked to wait, beside Config.Timeout
 }
 
-// A Reply is an answer with a status below 400.
+// A Reply is an answer with a status 2xx or 304.
 type Reply struct {
 	Status int
 	Header http.Header
@@ -40,9 +40,9 @@ func (c *Client) Call(ctx context.Context, r Call) (Reply, error) {
 
 // Endpoints returns the URLs that the client uses.
 func (c *Client) Endpoints() []string {
-	out := make([]string, len(c.base))
-	for i, u := range c.base {
-		out[i] = u.String()
+	out := make([]string, len(c.endpoints))
+	for i, e := range c.endpoints {
+		out[i] = e.url
 	}
 	return out
 }

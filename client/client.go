@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -48,12 +50,14 @@ type Config struct {
 // A Client talks to a cluster. It is safe for concurrent use. Making one does
 // no I/O.
 type Client struct {
-	cfg  Config
-	base []*url.URL
-	http *http.Client
+	cfg       Config
+	endpoints []*endpoint
+	http      *http.Client
+	traced    bool                 // http tells when it has a connection
+	now       func() time.Duration // see clock.go
 
 	mu      sync.Mutex
-	next    int           // endpoint that answered last
+	next    int           // endpoint to ask
 	session *Session      // shared by Lock and TryLock, nil until needed
 	opening chan struct{} // closed when the opening of session has ended
 	closed  bool
@@ -87,17 +91,24 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{cfg: cfg, http: cfg.HTTPClient, local: map[string]*localLock{}}
+	c := &Client{cfg: cfg, now: now, local: map[string]*localLock{}}
 	for _, e := range cfg.Endpoints {
 		u, err := parseEndpoint(e)
 		if err != nil {
 			return nil, err
 		}
-		c.base = append(c.base, u)
+		c.endpoints = append(c.endpoints, newEndpoint(u))
 	}
-	if c.http == nil {
-		c.http = &http.Client{Transport: newTransport()}
+	c.http = &http.Client{Transport: newTransport()}
+	if cfg.HTTPClient != nil {
+		own := *cfg.HTTPClient
+		c.http = &own
 	}
+	// Nodes do not redirect. Who else does would have a change answered by
+	// something that made none.
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	_, c.traced = c.http.Transport.(*http.Transport)
+	c.traced = c.traced || c.http.Transport == nil
 	return c, nil
 }
 
@@ -119,11 +130,12 @@ func parseEndpoint(s string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prytany: endpoint %q: %w", s, err)
 	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || strings.Trim(u.Path, "/") != "" {
+	_, err = strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16)
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || err != nil ||
+		u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
 		return nil, fmt.Errorf("prytany: endpoint %q: want http://host:port", s)
 	}
-	u.Path = ""
-	return u, nil
+	return &url.URL{Scheme: u.Scheme, User: u.User, Host: u.Host}, nil
 }
 
 // newTransport notices within seconds that the other side is gone, however
@@ -146,66 +158,77 @@ func newTransport() *http.Transport {
 
 // Close ends the session that Lock and TryLock share, and with it every lock
 // they hold; it gives the server up to two seconds to hear of it. Sessions made
-// by NewSession are their owner's.
+// by NewSession are their owner's. After Close, Lock and TryLock return
+// [ErrClosed].
 func (c *Client) Close() error {
 	c.mu.Lock()
-	s, was := c.session, c.closed
+	s := c.session
 	c.session, c.closed = nil, true
 	c.mu.Unlock()
-	if was || s == nil {
-		return nil
+	var err error
+	if s != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		err = s.end(ctx, ErrClosed)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	err := s.end(ctx, ErrClosed)
-	if cfg := c.cfg; cfg.HTTPClient == nil {
+	if c.cfg.HTTPClient == nil {
 		c.http.CloseIdleConnections()
 	}
 	return err
 }
 
-// shared returns the session that Lock and TryLock share, opening it if there
-// is none alive. Concurrent callers share one opening.
-func (c *Client) shared(ctx context.Context) (*Session, error) {
+// sharedSession returns the session that Lock and TryLock share, opening it if
+// there is none alive. Concurrent callers share one opening.
+func (c *Client) sharedSession(ctx context.Context) (*Session, error) {
 	for {
 		c.mu.Lock()
-		if c.closed {
-			c.mu.Unlock()
-			return nil, ErrClosed
-		}
-		if s := c.session; s != nil && s.ctx.Err() == nil {
-			c.mu.Unlock()
-			return s, nil
-		}
-		wait := c.opening
-		if wait == nil {
+		s, wait, closed := c.session, c.opening, c.closed
+		opens := !closed && wait == nil && (s == nil || !s.check())
+		if opens {
 			c.opening = make(chan struct{})
-			c.mu.Unlock()
-			return c.openShared(ctx)
 		}
 		c.mu.Unlock()
+		switch {
+		case closed:
+			return nil, ErrClosed
+		case opens:
+			return c.openShared(ctx)
+		case wait == nil:
+			return s, nil
+		}
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+			return nil, &outcomeError{ErrUnavailable, errNoSession, context.Cause(ctx)}
 		}
 	}
 }
 
+// errNoSession says why a lock was not even asked for.
+var errNoSession = errors.New("there is no session yet")
+
 func (c *Client) openShared(ctx context.Context) (*Session, error) {
-	s, err := c.NewSession(ctx, SessionConfig{TTL: c.cfg.SessionTTL, Name: c.cfg.SessionName})
+	s, err := c.newSession(ctx, SessionConfig{}, true)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	close(c.opening)
 	c.opening = nil
-	if err != nil {
+	closed := c.closed
+	if err == nil && !closed {
+		c.session = s
+	}
+	c.mu.Unlock()
+	switch {
+	case err == nil && closed:
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = s.end(ctx, ErrClosed)
+		return nil, ErrClosed
+	case errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrSessionExpired):
+		// A session that nobody knows holds nothing.
+		return nil, &outcomeError{ErrUnavailable, fmt.Errorf("%w: %v", errNoSession, err), context.Cause(ctx)}
+	case err != nil:
 		return nil, err
 	}
-	if c.closed {
-		s.lose(ErrClosed)
-		return nil, ErrClosed
-	}
-	c.session = s
 	return s, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -52,30 +53,48 @@ func ContentType(t string) Condition { return Condition{"Content-Type", t} }
 func headerOf(conds []Condition) http.Header {
 	h := http.Header{}
 	for _, c := range conds {
-		h.Set(c.name, c.value)
+		h.Add(c.name, c.value) // the server refuses two of a kind: both were meant
 	}
 	return h
+}
+
+// pollFor is the longest wait that one request asks for: a server that fell
+// silent is not waited for much longer.
+const pollFor = 20 * time.Second
+
+// GetNewer waits until the entry of key has another revision than after, which
+// may be 0 to wait for the entry to exist, or until wait is over; then it
+// returns the entry as it is. Errors as [Client.Get].
+func (c *Client) GetNewer(ctx context.Context, key string, after uint64, wait time.Duration) (Entry, error) {
+	end := c.now() + wait
+	for {
+		left := max(end-c.now(), 0)
+		r := request{wait: min(left, pollFor)}
+		r.query = url.Values{"wait": {r.wait.String()}}
+		if after != 0 {
+			r.header = http.Header{"If-None-Match": {api.FormatETag(after)}}
+		}
+		e, same, err := c.get(ctx, key, r)
+		switch over := left <= pollFor; {
+		case !over && (same || after == 0 && errors.Is(err, ErrNotFound)):
+		case same:
+			return c.Get(ctx, key)
+		default:
+			return e, err
+		}
+	}
 }
 
 // Get returns the entry of key, linearizably: every change that was
 // acknowledged before the call is seen. Errors: [ErrNotFound],
 // [ErrUnavailable].
 func (c *Client) Get(ctx context.Context, key string) (Entry, error) {
-	return c.get(ctx, key, request{})
+	e, _, err := c.get(ctx, key, request{})
+	return e, err
 }
 
-// GetNewer waits until the entry of key has another revision than after, which
-// may be 0 to wait for the entry to exist, or until wait is over; then it
-// returns the entry as it is. Errors as [Client.Get].
-func (c *Client) GetNewer(ctx context.Context, key string, after uint64, wait time.Duration) (Entry, error) {
-	r := request{wait: wait, query: url.Values{"wait": {wait.String()}}, header: http.Header{}}
-	if after != 0 {
-		r.header.Set("If-None-Match", api.FormatETag(after))
-	}
-	return c.get(ctx, key, r)
-}
-
-func (c *Client) get(ctx context.Context, key string, r request) (Entry, error) {
+// get reads one entry; same says that it is the one that r knows.
+func (c *Client) get(ctx context.Context, key string, r request) (_ Entry, same bool, err error) {
 	r.method, r.path = http.MethodGet, "config/"+escape(key)
 	if r.header == nil {
 		r.header = http.Header{}
@@ -83,16 +102,17 @@ func (c *Client) get(ctx context.Context, key string, r request) (Entry, error) 
 	r.header.Set("Accept", api.TypeJSON)
 	rep, err := c.do(ctx, r)
 	if err != nil {
-		return Entry{}, err
+		return Entry{}, false, err
 	}
 	if rep.status == http.StatusNotModified {
-		return c.Get(ctx, key)
+		return Entry{}, true, nil
 	}
 	var e api.Entry
 	if err := json.Unmarshal(rep.body, &e); err != nil {
-		return Entry{}, fmt.Errorf("prytany: the entry %q makes no sense: %w", key, err)
+		return Entry{}, false, fmt.Errorf("prytany: the entry %q makes no sense: %w", key, err)
 	}
-	return entry(e)
+	out, err := entry(e)
+	return out, false, err
 }
 
 func entry(e api.Entry) (Entry, error) {
@@ -143,10 +163,25 @@ func revisionOf(rep reply) (uint64, error) {
 	return n, nil
 }
 
-// List returns the entries whose keys begin with prefix, in key order, page by
-// page until all are read.
+// maxRestarts is how often List begins again.
+const maxRestarts = 5
+
+// List returns the entries whose keys begin with prefix, in key order, as they
+// were at one revision. If another node has to answer halfway, or the entries
+// change too fast, it begins again, a few times. Errors: [ErrUnavailable].
 func (c *Client) List(ctx context.Context, prefix string) ([]Entry, error) {
-	var all []Entry
+	for attempt := 0; ; attempt++ {
+		all, err := c.list(ctx, prefix)
+		var p *ProblemError
+		if errors.As(err, &p) && p.Field == "cursor" && attempt < maxRestarts && pause(ctx, attempt, nil) {
+			continue // another node answers now, or the entries changed too fast
+		}
+		return all, err
+	}
+}
+
+// list reads page by page.
+func (c *Client) list(ctx context.Context, prefix string) (all []Entry, err error) {
 	q := url.Values{"prefix": {prefix}}
 	for {
 		rep, err := c.do(ctx, request{method: http.MethodGet, path: "config", query: q})

@@ -71,7 +71,7 @@ func (e *ProblemError) Is(target error) bool {
 		return target == ErrStaleFence
 	case api.CodeOutcomeUnknown:
 		return target == ErrUnknownOutcome
-	case api.CodeNoLeader, api.CodeOverloaded, api.CodeStopping, api.CodeNotApplied:
+	case api.CodeNoLeader, api.CodeOverloaded, api.CodeStopping, api.CodeNotApplied, api.CodeNotReady, api.CodeNotLeader, api.CodeTimeout:
 		return target == ErrUnavailable
 	}
 	return e.Applied == string(api.AppliedUnknown) && target == ErrUnknownOutcome

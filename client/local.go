@@ -2,8 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
+
+	"github.com/prytany/prytany/internal/api"
 )
 
 // A localLock excludes the goroutines of one client from each other: they
@@ -11,33 +15,30 @@ import (
 // goroutine.
 type localLock struct {
 	c    *Client
-	name string
+	key  string
 	turn chan struct{} // holds one token while free
 	refs int           // guarded by Client.mu
 }
 
+// errTurn says why a lock was not even asked for.
+var errTurn = errors.New("another goroutine of this client has the lock")
+
 // enterLocal waits for the turn of this goroutine among those of the client.
 func (c *Client) enterLocal(ctx context.Context, name string, o Options) (*localLock, error) {
 	key := name
-	if o.Session != nil {
+	if o.Session != nil && !o.Session.shared {
 		key = o.Session.id + "\x00" + name
 	}
 	c.mu.Lock()
 	l := c.local[key]
 	if l == nil {
-		l = &localLock{c: c, name: key, turn: make(chan struct{}, 1)}
+		l = &localLock{c: c, key: key, turn: make(chan struct{}, 1)}
 		l.turn <- struct{}{}
 		c.local[key] = l
 	}
 	l.refs++
 	c.mu.Unlock()
 
-	var timeout <-chan time.Time
-	if o.Wait > 0 {
-		timer := time.NewTimer(o.Wait)
-		defer timer.Stop()
-		timeout = timer.C
-	}
 	select {
 	case <-l.turn:
 		return l, nil
@@ -47,6 +48,12 @@ func (c *Client) enterLocal(ctx context.Context, name string, o Options) (*local
 		l.drop()
 		return nil, heldHere(name)
 	}
+	var timeout <-chan time.Time
+	if o.Wait > 0 {
+		timer := time.NewTimer(o.Wait)
+		defer timer.Stop()
+		timeout = timer.C
+	}
 	select {
 	case <-l.turn:
 		return l, nil
@@ -55,13 +62,13 @@ func (c *Client) enterLocal(ctx context.Context, name string, o Options) (*local
 		return nil, heldHere(name)
 	case <-ctx.Done():
 		l.drop()
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+		return nil, &outcomeError{ErrUnavailable, errTurn, context.Cause(ctx)}
 	}
 }
 
 func heldHere(name string) error {
 	return &ProblemError{
-		Status: 409, Code: "lock-held", Applied: "no", Retryable: true,
+		Status: http.StatusConflict, Code: string(api.CodeLockHeld), Applied: string(api.AppliedNo), Retryable: true,
 		Detail: fmt.Sprintf("lock %q is held by another goroutine of this client", name),
 	}
 }
@@ -77,6 +84,6 @@ func (l *localLock) drop() {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
 	if l.refs--; l.refs == 0 {
-		delete(l.c.local, l.name)
+		delete(l.c.local, l.key)
 	}
 }

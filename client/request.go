@@ -1,42 +1,51 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	mrand "math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/prytany/prytany/internal/api"
 )
 
-// maxReply bounds the bytes read of one reply.
-const maxReply = 64 << 20
+const (
+	// attachFor is how long one attempt waits in a lock's queue before the
+	// request is sent again, which keeps its place.
+	attachFor = time.Minute
+	// tryFor bounds an attempt beside the wait that was asked for, and
+	// minTryFor is what it gets however little time there is.
+	tryFor    = 5 * time.Second
+	minTryFor = 500 * time.Millisecond
+	// retryFor is how long a change is repeated after the first attempt that
+	// may have had an effect. The server remembers the answers to keys for ten
+	// minutes, or less when very many changes are made: a repetition that comes
+	// too late would be done again.
+	retryFor = time.Minute
+)
 
 // A request is one call of the API, however often it has to be sent.
 type request struct {
-	method string
-	path   string // below /v1/, escaped
-	query  url.Values
-	header http.Header
-	body   []byte
-	change bool          // gets an Idempotency-Key
-	key    string        // chosen by the caller, else made
-	wait   time.Duration // how long the server is asked to wait; -1: as long as the context
-	try    time.Duration // bounds one attempt beside wait. 0 means 5 s
-	limit  time.Duration // bounds one attempt, wait included. 0 means no other bound
+	method   string
+	path     string // below /v1/, escaped
+	query    url.Values
+	header   http.Header
+	body     []byte
+	change   bool          // gets an Idempotency-Key
+	key      string        // chosen by the caller, else made
+	wait     time.Duration // how long the server is asked to wait
+	patient  bool          // goes on as long as the context, also without a deadline
+	timeless bool          // a repetition does no harm, however late it comes
+	queue    bool          // waits in a queue, and keeps its place there when it is sent again
+	until    time.Duration // with queue: reading of the clock at which to leave it; 0: never
 }
 
-// A reply is an answer with status below 400.
+// A reply is an answer with status 2xx or 304.
 type reply struct {
 	status int
 	header http.Header
@@ -60,7 +69,7 @@ func escape(name string) string {
 // do sends r until it has an answer, a refusal that will not go away, or no
 // time left.
 func (c *Client) do(ctx context.Context, r request) (reply, error) {
-	if _, ok := ctx.Deadline(); !ok && r.wait >= 0 {
+	if _, ok := ctx.Deadline(); !ok && !r.patient {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout+r.wait)
 		defer cancel()
@@ -68,54 +77,95 @@ func (c *Client) do(ctx context.Context, r request) (reply, error) {
 	if r.change && r.key == "" {
 		r.key = rand.Text()
 	}
-	unknown := false // some attempt may have had an effect
+	try := c.tryFor(ctx, r)
+	unknown := false           // some attempt may have had an effect
+	var doubtful time.Duration // since then
 	var last error
 	for attempt := 0; ; attempt++ {
-		rep, sent, err := c.once(ctx, r)
+		began := c.now()
+		rep, sent, err := c.once(ctx, r, try)
 		if err == nil {
 			return rep, nil
 		}
 		var p *ProblemError
-		if errors.As(err, &p) {
-			if !retryable(p) {
-				return reply{}, err
-			}
-			sent = p.Applied == string(api.AppliedUnknown)
+		refused := errors.As(err, &p)
+		switch {
+		case errors.Is(err, errRequest):
+			return reply{}, err
+		case refused && !retryable(p) && unknown && !binding(p):
+			return reply{}, &outcomeError{ErrUnknownOutcome, err, nil}
+		case refused && !retryable(p):
+			return reply{}, err
+		case refused:
+			sent = p.Applied != string(api.AppliedNo)
 		}
-		unknown = unknown || sent && r.change
+		if sent && r.change && !unknown {
+			unknown, doubtful = true, began
+		}
 		if last == nil || !isTimeout(err) {
 			last = err
 		}
 		c.cfg.Log.Debug("request failed", "method", r.method, "path", r.path, "attempt", attempt+1, "err", err)
-		if !pause(ctx, attempt) {
-			return reply{}, finalError(unknown, last)
+		late := unknown && !r.timeless && c.now()-doubtful > retryFor
+		if late || !pause(ctx, attempt, p) {
+			return reply{}, c.finalError(ctx, unknown, last)
 		}
 	}
 }
 
-// finalError says what is known when the time is over.
-func finalError(unknown bool, last error) error {
-	if unknown {
-		return fmt.Errorf("%w: %w", ErrUnknownOutcome, last)
+// tryFor divides the time there is among the endpoints, so that one that never
+// answers does not take all of it.
+func (c *Client) tryFor(ctx context.Context, r request) time.Duration {
+	try := tryFor
+	if end, ok := ctx.Deadline(); ok {
+		left := time.Until(end) - r.wait
+		try = min(try, left/time.Duration(len(c.endpoints)+1))
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, last)
+	return max(try, minTryFor)
+}
+
+// finalError says what is known when the time is over.
+func (c *Client) finalError(ctx context.Context, unknown bool, last error) error {
+	kind := ErrUnavailable
+	if unknown {
+		kind = ErrUnknownOutcome
+	}
+	return &outcomeError{kind, last, context.Cause(ctx)}
 }
 
 // retryable reports whether the same request may fare better later, without
 // anybody's doing. A held lock is retryable too, but that is the caller's
 // choice.
 func retryable(p *ProblemError) bool {
-	return p.Status == http.StatusServiceUnavailable || p.Status == http.StatusGatewayTimeout ||
-		p.Status == http.StatusBadGateway || p.Status == http.StatusTooManyRequests
+	switch p.Status {
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusBadGateway,
+		http.StatusTooManyRequests, http.StatusRequestTimeout:
+		return true
+	}
+	return false
 }
 
-// pause waits a little longer with each attempt and reports whether there is
-// time for another.
-func pause(ctx context.Context, attempt int) bool {
+// binding reports whether a refusal holds for every attempt with the same
+// Idempotency-Key, earlier ones included: the state machine remembers it.
+func binding(p *ProblemError) bool {
+	switch api.Code(p.Code) {
+	case api.CodeLockHeld, api.CodeLockUnknown, api.CodeSessionUnknown, api.CodeSessionExpired,
+		api.CodeStaleFence, api.CodeRevisionMismatch, api.CodeKeyNotFound, api.CodeInvalid:
+		return true
+	}
+	return false
+}
+
+// pause waits a little longer with each attempt, and as long as an overloaded
+// server asks. It reports whether there is time for another attempt.
+func pause(ctx context.Context, attempt int, p *ProblemError) bool {
 	if ctx.Err() != nil {
 		return false
 	}
 	d := min(10*time.Millisecond<<min(attempt, 5), 250*time.Millisecond)
+	if p != nil && (p.Code == string(api.CodeOverloaded) || p.Status == http.StatusTooManyRequests) {
+		d = max(d, min(p.RetryAfter, 2*time.Second))
+	}
 	timer := time.NewTimer(d/2 + mrand.N(d))
 	defer timer.Stop()
 	select {
@@ -126,100 +176,27 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-// once sends r to one endpoint. sent is false only if the server certainly did
-// not get the request.
-func (c *Client) once(ctx context.Context, r request) (_ reply, sent bool, err error) {
-	try := r.try
-	if try == 0 {
-		try = 5 * time.Second
-	}
-	whole := try + r.wait
-	if r.limit > 0 && (r.wait < 0 || r.limit < whole) {
-		whole = r.limit
-	}
-	if r.wait >= 0 || r.limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, whole)
-		defer cancel()
-	}
-	i := c.endpoint()
-	u := *c.base[i]
-	prefix := "/v1/"
-	if c.cfg.Group != "main" {
-		prefix = "/v1/groups/" + url.PathEscape(c.cfg.Group) + "/"
-	}
-	target := u.String() + prefix + r.path
-	if len(r.query) > 0 {
-		target += "?" + r.query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(r.body))
-	if err != nil {
-		return reply{}, false, fmt.Errorf("prytany: %w", err)
-	}
-	if r.header != nil {
-		req.Header = r.header.Clone()
-	}
-	if r.key != "" {
-		req.Header.Set(api.HeaderIdempotencyKey, r.key)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		c.avoid(i)
-		return reply{}, !refused(err), err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
-	if err != nil {
-		c.avoid(i)
-		return reply{}, true, err
-	}
-	if resp.StatusCode >= 400 {
-		p := decodeProblem(resp, body)
-		if retryable(p) {
-			c.avoid(i)
-		}
-		return reply{}, true, p
-	}
-	return reply{resp.StatusCode, resp.Header, body}, true, nil
+// An outcomeError says what is known when time was over. It is no plain chain:
+// what the last attempt met must not pass for the outcome of all of them.
+type outcomeError struct {
+	kind  error // ErrUnavailable or ErrUnknownOutcome
+	last  error // what the last attempt met
+	cause error // why there is no time left; may be nil
 }
 
-// endpoint returns the index of the endpoint to ask.
-func (c *Client) endpoint() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.next
+func (e *outcomeError) Error() string {
+	if e.cause == nil || errors.Is(e.last, e.cause) {
+		return fmt.Sprintf("%v: %v", e.kind, e.last)
+	}
+	return fmt.Sprintf("%v: %v (%v)", e.kind, e.last, e.cause)
 }
 
-// avoid turns to the next endpoint after i has failed.
-func (c *Client) avoid(i int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.next == i {
-		c.next = (i + 1) % len(c.base)
+func (e *outcomeError) Is(target error) bool {
+	if target == ErrUnavailable || target == ErrUnknownOutcome {
+		return target == e.kind
 	}
+	return errors.Is(e.last, target) || errors.Is(e.cause, target)
 }
 
-// decodeProblem reads a refusal; whatever is between us and the server may
-// answer with something else than a problem.
-func decodeProblem(resp *http.Response, body []byte) *ProblemError {
-	var after time.Duration
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 && s < 1<<20 {
-		after = time.Duration(s) * time.Second
-	}
-	var p api.Problem
-	if err := json.Unmarshal(body, &p); err != nil || p.Code == "" {
-		p = api.Problem{Status: resp.StatusCode, Code: "http", Title: resp.Status, Applied: api.AppliedUnknown}
-		if resp.StatusCode < 500 {
-			p.Applied = api.AppliedNo
-		}
-	}
-	p.Status = resp.StatusCode
-	return problemError(&p, after)
-}
-
-// refused reports whether no connection was made, so that the server cannot
-// have seen the request.
-func refused(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
-}
+// As finds the last refusal.
+func (e *outcomeError) As(target any) bool { return errors.As(e.last, target) }

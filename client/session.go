@@ -12,9 +12,12 @@ import (
 	"github.com/prytany/prytany/internal/api"
 )
 
-// watchEvery is how often a session looks at the clock beside its timer, so
+// watchEvery is how often a session looks at the clock beside its timers, so
 // that a machine that slept is noticed soon after it wakes.
 const watchEvery = time.Second
+
+// errEnded is the cause of the end of a session that its owner ended.
+var errEnded = errors.New("prytany: the session was ended")
 
 // SessionConfig says what session to open. The zero SessionConfig is usable.
 type SessionConfig struct {
@@ -30,16 +33,24 @@ type Session struct {
 	c      *Client
 	id     string
 	ttl    time.Duration
+	shared bool            // it is the one of Lock and TryLock
 	ctx    context.Context // whose end is the session's: its meaning is a lifetime
 	cancel context.CancelCauseFunc
-	done   chan struct{} // closed when the keeper has returned
+	work   sync.WaitGroup // keepers, and what takes back locks in the background
 
 	mu       sync.Mutex
-	deadline time.Duration // reading of now() at which the session ends for this side
+	deadline time.Duration // reading of Client.now at which the session ends for this side
+	waited   bool          // somebody waits for work, or has: it takes no more
 }
 
-// NewSession opens a session. Cancelling ctx later does not end it.
+// NewSession opens a session. Cancelling ctx later does not end it. Errors:
+// [ErrUnavailable]; [ErrUnknownOutcome], after which there may be a session
+// that nobody uses and that ends by itself.
 func (c *Client) NewSession(ctx context.Context, cfg SessionConfig) (*Session, error) {
+	return c.newSession(ctx, cfg, false)
+}
+
+func (c *Client) newSession(ctx context.Context, cfg SessionConfig, shared bool) (*Session, error) {
 	if cfg.TTL == 0 {
 		cfg.TTL = c.cfg.SessionTTL
 	}
@@ -56,19 +67,27 @@ func (c *Client) NewSession(ctx context.Context, cfg SessionConfig) (*Session, e
 	}
 	// The server counts from when it applied the session, which is after it
 	// was first sent: a deadline from here is early, never late.
-	sent := now()
+	sent := c.now()
 	rep, err := c.do(ctx, request{method: http.MethodPost, path: "sessions", body: body, header: jsonHeader(), change: true})
 	if err != nil {
 		return nil, err
 	}
 	var out api.SessionCreated
-	if err := json.Unmarshal(rep.body, &out); err != nil || out.ID == "" {
+	if err := json.Unmarshal(rep.body, &out); err != nil || out.ID == "" || out.TTLMS <= 0 {
 		return nil, fmt.Errorf("prytany: the server's answer to a new session makes no sense: %q", clip(rep.body))
 	}
-	s := &Session{c: c, id: out.ID, ttl: time.Duration(out.TTLMS) * time.Millisecond, done: make(chan struct{})}
+	s := &Session{c: c, id: out.ID, ttl: time.Duration(out.TTLMS) * time.Millisecond, shared: shared}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.renewed(sent, out.ExpiresInMS)
-	go s.keep()
+	s.renewed(sent, s.ttl)
+	if s.Remaining() <= 0 {
+		// It took more than a TTL to learn of it; nothing depends on it yet.
+		if err := s.renew(ctx); err != nil {
+			s.lose(ErrSessionExpired)
+			return nil, fmt.Errorf("%w: %w", ErrSessionExpired, err)
+		}
+	}
+	s.background(s.watch)
+	s.background(s.keep)
 	return s, nil
 }
 
@@ -94,19 +113,28 @@ func (s *Session) Remaining() time.Duration {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.deadline - now()
+	return s.deadline - s.c.now()
+}
+
+// check ends the session if the clock says so, and reports whether it lasts.
+func (s *Session) check() bool {
+	if s.Remaining() <= 0 {
+		s.lose(ErrSessionExpired)
+	}
+	return s.ctx.Err() == nil
 }
 
 // End ends the session at the server, with all its locks, waits and ephemeral
 // entries, in one step. The session is over on this side whatever it returns.
-func (s *Session) End(ctx context.Context) error {
-	return s.end(ctx, errors.New("prytany: the session was ended"))
-}
+func (s *Session) End(ctx context.Context) error { return s.end(ctx, errEnded) }
 
 func (s *Session) end(ctx context.Context, cause error) error {
 	s.lose(cause)
-	<-s.done
-	_, err := s.c.do(ctx, request{method: http.MethodDelete, path: "sessions/" + escape(s.id), change: true})
+	s.mu.Lock()
+	s.waited = true
+	s.mu.Unlock()
+	s.work.Wait()
+	_, err := s.c.do(ctx, request{method: http.MethodDelete, path: "sessions/" + escape(s.id), change: true, timeless: true})
 	if errors.Is(err, ErrSessionExpired) {
 		return nil
 	}
@@ -116,77 +144,108 @@ func (s *Session) end(ctx context.Context, cause error) error {
 // lose ends the session on this side.
 func (s *Session) lose(cause error) { s.cancel(cause) }
 
+// background runs f, which ends soon after the session; End waits for it. When
+// End has begun to wait, f has nothing to wait for and is run at once.
+func (s *Session) background(f func()) {
+	s.mu.Lock()
+	waited := s.waited
+	if !waited {
+		s.work.Go(f)
+	}
+	s.mu.Unlock()
+	if waited {
+		f()
+	}
+}
+
 // renewed moves the deadline after a renewal that was sent at sent.
-func (s *Session) renewed(sent time.Duration, expiresInMS int64) {
-	ttl := min(s.ttl, time.Duration(expiresInMS)*time.Millisecond)
+func (s *Session) renewed(sent, ttl time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.deadline = max(s.deadline, sent+ttl-margin(ttl))
 }
 
-// keep renews the session until it ends.
-func (s *Session) keep() {
-	defer close(s.done)
-	renew := time.NewTimer(s.ttl / 3)
-	defer renew.Stop()
-	watch := time.NewTicker(min(watchEvery, s.ttl/10))
-	defer watch.Stop()
-	answers := make(chan error, 1)
-	asking := false
-	for {
-		left := s.Remaining()
-		if left <= 0 {
-			s.lose(ErrSessionExpired)
-		}
-		expiry := time.NewTimer(left)
-		select {
-		case <-s.ctx.Done():
-			expiry.Stop()
-			return
-		case <-expiry.C:
-		case <-watch.C:
-		case <-renew.C:
-			if !asking {
-				asking = true
-				go func() { answers <- s.renew() }()
-			}
-		case err := <-answers:
-			asking = false
-			if errors.Is(err, ErrSessionExpired) {
-				s.lose(ErrSessionExpired)
-			}
-			next := s.ttl / 3
-			if err != nil {
-				next = min(100*time.Millisecond, s.ttl/20)
-			}
-			renew.Reset(next)
-		}
-		expiry.Stop()
+// watch ends the session when its time is over.
+func (s *Session) watch() {
+	for s.check() {
+		s.sleep(min(s.Remaining(), watchEvery))
 	}
 }
 
-// renew asks for one renewal. It tries one endpoint after the other for a
-// part of the TTL.
-func (s *Session) renew() error {
-	ctx, cancel := context.WithTimeout(s.ctx, s.ttl/3)
-	defer cancel()
-	var out api.KeptAlive
-	for attempt := 0; ; attempt++ {
-		sent := now()
-		rep, _, err := s.c.once(ctx, request{method: http.MethodPut, path: "sessions/" + escape(s.id), try: max(s.ttl/12, 200*time.Millisecond)})
-		if err == nil {
-			err = json.Unmarshal(rep.body, &out)
+// keep renews the session, first when a third of its time has passed.
+func (s *Session) keep() {
+	for s.ctx.Err() == nil {
+		if d := s.Remaining() - s.ttl*2/3 + margin(s.ttl); d > 0 {
+			s.sleep(min(d, watchEvery))
+			continue
 		}
-		if err == nil {
-			s.renewed(sent, out.ExpiresInMS)
-			return nil
-		}
-		if errors.Is(err, ErrSessionExpired) {
-			return err
-		}
-		s.c.cfg.Log.Debug("keepalive failed", "session", s.id, "attempt", attempt+1, "err", err)
-		if !pause(ctx, attempt) {
-			return err
+		if err := s.renew(s.ctx); errors.Is(err, ErrSessionExpired) {
+			s.lose(ErrSessionExpired)
 		}
 	}
+}
+
+// sleep waits for d or the session's end.
+func (s *Session) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s.ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// hedge is how long a renewal may take before the next endpoint is asked too.
+func (s *Session) hedge() time.Duration {
+	return min(max(s.ttl/12, 50*time.Millisecond), 2*time.Second)
+}
+
+// renew renews the session once. An endpoint that does not answer soon is not
+// waited for: the next is asked beside it, and whichever answers first counts.
+func (s *Session) renew(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan error)
+	for attempt := 0; ; attempt++ {
+		at, _ := s.c.pick()
+		s.background(func() {
+			err := s.ask(ctx)
+			select {
+			case answers <- err:
+			case <-ctx.Done():
+			}
+		})
+		timer := time.NewTimer(s.hedge())
+		select {
+		case err := <-answers:
+			timer.Stop()
+			if err == nil || errors.Is(err, ErrSessionExpired) {
+				return err
+			}
+			s.c.cfg.Log.Debug("keepalive failed", "session", s.id, "attempt", attempt+1, "err", err)
+			pause(ctx, attempt, nil)
+		case <-timer.C:
+			s.c.avoid(at)
+		case <-ctx.Done():
+			timer.Stop()
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// ask sends one renewal to one endpoint.
+func (s *Session) ask(ctx context.Context) error {
+	sent := s.c.now()
+	rep, _, err := s.c.once(ctx, request{method: http.MethodPut, path: "sessions/" + escape(s.id)}, 4*s.hedge())
+	if err != nil {
+		return err
+	}
+	var out api.KeptAlive
+	if err := json.Unmarshal(rep.body, &out); err != nil || out.ExpiresInMS <= 0 {
+		return fmt.Errorf("prytany: the server's answer to a renewal makes no sense: %q", clip(rep.body))
+	}
+	s.renewed(sent, min(s.ttl, time.Duration(out.ExpiresInMS)*time.Millisecond))
+	return nil
 }
