@@ -190,15 +190,17 @@ func (n *Node) members(v fd.View) (ids []synod.NodeID) {
 func (n *Node) note(p fd.Node) error {
 	a := storage.Address{Name: p.Name, Peer: p.PeerAddr, HTTP: p.HTTPAddr, Gossip: p.GossipAddr}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.book[p.ID] == a {
-		return nil
-	}
 	if n.book == nil {
 		n.book = map[synod.NodeID]storage.Address{}
 	}
+	known := n.book[p.ID] == a
 	n.book[p.ID] = a
+	n.mu.Unlock()
+	if known {
+		return nil
+	}
 	n.cfg.Faults.register(p.GossipAddr, p.Name)
+	// Not under the lock, which the event loop takes too: this waits for the disk.
 	return n.store.SaveAddress(p.ID, a)
 }
 

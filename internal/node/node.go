@@ -163,6 +163,7 @@ func (n *Node) openHost() error {
 		return err
 	}
 	n.metrics = obs.New(n.cfg.Log)
+	n.metrics.SetNames(n.nameOf)
 	timing := n.cfg.Timing
 	timing.Self, timing.Incarnation, timing.Seed = n.id, n.incar, uint64(n.id)^n.incar
 	n.host, err = replica.NewHost(replica.Config{

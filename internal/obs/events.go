@@ -6,6 +6,7 @@ import (
 
 	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
 )
 
 // Observe takes each [paxos.Event] and [leader.Event] of the node; anything
@@ -41,7 +42,7 @@ func (m *Metrics) paxosEvent(g paxos.GroupID, e paxos.Event) {
 		line(slog.LevelInfo, "stepped down", "ballot", e.Ballot.String())
 	case paxos.EvPromised:
 		m.round.WithLabelValues(group).Set(round)
-		line(slog.LevelDebug, "promised", "ballot", e.Ballot.String(), "to", e.Node.String())
+		line(slog.LevelDebug, "promised", "ballot", e.Ballot.String(), "to", m.peer(e.Node))
 	case paxos.EvDecided:
 		m.decided.WithLabelValues(group).Set(float64(e.Slot))
 	case paxos.EvReconfigured:
@@ -52,7 +53,7 @@ func (m *Metrics) paxosEvent(g paxos.GroupID, e paxos.Event) {
 		line(slog.LevelInfo, "snapshot installed", "slot", uint64(e.Slot))
 	case paxos.EvCatchUp:
 		m.catchUps.WithLabelValues(group).Inc()
-		line(slog.LevelDebug, "catching up", "from", e.Node.String(), "slot", uint64(e.Slot))
+		line(slog.LevelDebug, "catching up", "from", m.peer(e.Node), "slot", uint64(e.Slot))
 	}
 }
 
@@ -60,7 +61,7 @@ func (m *Metrics) leaderEvent(g paxos.GroupID, e leader.Event) {
 	group := groupLabel(g)
 	step := func(name string, level slog.Level, msg string) {
 		m.leaderEvents.WithLabelValues(group, name).Inc()
-		m.log.Log(context.Background(), level, msg, "group", group, "peer", e.Node.String(), "ballot", e.Ballot.String(), "reason", e.Reason)
+		m.log.Log(context.Background(), level, msg, "group", group, "peer", m.peer(e.Node), "ballot", e.Ballot.String(), "reason", e.Reason)
 	}
 	switch e.Kind {
 	case leader.EvLinkUp:
@@ -87,8 +88,20 @@ func (m *Metrics) leaderEvent(g paxos.GroupID, e leader.Event) {
 func (m *Metrics) link(e leader.Event, to string, up float64, level slog.Level) {
 	m.linkUp.WithLabelValues(e.Node.String()).Set(up)
 	m.linkChanges.WithLabelValues(to).Inc()
-	m.log.Log(context.Background(), level, "link is "+to, "peer", e.Node.String(), "reason", e.Reason)
+	m.log.Log(context.Background(), level, "link is "+to, "peer", m.peer(e.Node), "reason", e.Reason)
 }
+
+// peer is how a node is called in log lines: its name, if that is known.
+func (m *Metrics) peer(n synod.NodeID) string {
+	if m.names != nil {
+		return m.names(n)
+	}
+	return n.String()
+}
+
+// SetNames has log lines call nodes by what names returns, which must be quick.
+// Call it before the first event.
+func (m *Metrics) SetNames(names func(synod.NodeID) string) { m.names = names }
 
 // Forget drops what is remembered of a peer that has left for good.
 func (m *Metrics) Forget(peer string) { m.linkUp.DeleteLabelValues(peer) }

@@ -23,13 +23,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
 )
 
 // Metrics is what one node tells of itself. Each has a registry of its own, so
 // that several nodes can live in one process.
 type Metrics struct {
-	log *slog.Logger
-	reg *prometheus.Registry
+	names func(synod.NodeID) string // nil: ids
+	log   *slog.Logger
+	reg   *prometheus.Registry
 
 	leaderChanges *prometheus.CounterVec // group
 	leaderEvents  *prometheus.CounterVec // group, event
