@@ -22,10 +22,11 @@ func (a *app) getCommand() *cobra.Command {
 	var meta, stale bool
 	var wait time.Duration
 	cmd := &cobra.Command{
-		Use:     "get KEY",
-		Short:   "Print the value of a key: its bytes as they are",
-		Example: "  prytany get app/color\n  prytany get app/color --meta",
-		Args:    exactArgs(1, "KEY"),
+		Use:               "get KEY",
+		Short:             "Print the value of a key: its bytes as they are",
+		Example:           "  prytany get app/color\n  prytany get app/color --meta",
+		Args:              exactArgs(1, "KEY"),
+		ValidArgsFunction: a.completeKeys(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -43,7 +44,7 @@ func (a *app) getCommand() *cobra.Command {
 				Header: http.Header{"Accept": {api.TypeJSON}},
 			})
 			if err != nil {
-				return err
+				return a.keyError(err, args[0], 0, "")
 			}
 			return a.showEntry(rep.Body, meta)
 		},
@@ -91,7 +92,8 @@ func (a *app) putCommand() *cobra.Command {
 		Short: "Set the value of a key and print its new revision",
 		Example: "  prytany put app/color blue\n  prytany put app/config @config.json\n  date | prytany put app/deployed -\n" +
 			"  prytany put app/color red --if-rev 12",
-		Args: exactArgs(2, "KEY", "VALUE, - or @FILE"),
+		Args:              exactArgs(2, "KEY", "VALUE, - or @FILE"),
+		ValidArgsFunction: a.completeKeys(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -116,7 +118,7 @@ func (a *app) putCommand() *cobra.Command {
 				Method: http.MethodPut, Path: "config/" + client.EscapeName(args[0]), Header: conds, Body: value,
 			})
 			if err != nil {
-				return conflictHint(err, args[0])
+				return a.keyError(err, args[0], ifRev, guard)
 			}
 			var out api.Put
 			if err := json.Unmarshal(rep.Body, &out); err != nil {
@@ -159,7 +161,7 @@ func (a *app) readValue(arg string) ([]byte, error) {
 	case strings.HasPrefix(arg, "@"):
 		f, err := os.Open(arg[1:])
 		if err != nil {
-			return nil, failure(codeError, "%v", err).try("prytany put KEY -- to read standard input, or quote a value that begins with @ through a pipe")
+			return nil, failure(codeError, "%v", err).try("printf %s '" + arg + "' | prytany put KEY -   if the value itself begins with @")
 		}
 		defer func() { _ = f.Close() }()
 		b, err := io.ReadAll(io.LimitReader(f, most))
@@ -202,24 +204,15 @@ func cutLast(s string, sep byte) (before, after string, ok bool) {
 	return s, "", false
 }
 
-// conflictHint tells how to look at a key that was not as expected.
-func conflictHint(err error, key string) error {
-	a := &app{}
-	e := a.classify(err)
-	if e.code == codeRefused && e.hint == "" {
-		e.hint = "prytany get " + key + " --meta"
-	}
-	return e
-}
-
 func (a *app) deleteCommand() *cobra.Command {
 	var ifRev uint64
 	var guard string
 	cmd := &cobra.Command{
-		Use:     "delete KEY",
-		Short:   "Remove a key; that there is none is no error",
-		Example: "  prytany delete app/color",
-		Args:    exactArgs(1, "KEY"),
+		Use:               "delete KEY",
+		Short:             "Remove a key; that there is none is no error",
+		Example:           "  prytany delete app/color",
+		Args:              exactArgs(1, "KEY"),
+		ValidArgsFunction: a.completeKeys(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -230,10 +223,7 @@ func (a *app) deleteCommand() *cobra.Command {
 				return err
 			}
 			_, err = c.Call(cmd.Context(), client.Call{Method: http.MethodDelete, Path: "config/" + client.EscapeName(args[0]), Header: conds})
-			if err != nil {
-				return conflictHint(err, args[0])
-			}
-			return nil
+			return a.keyError(err, args[0], ifRev, guard)
 		},
 	}
 	cmd.Flags().Uint64Var(&ifRev, "if-rev", 0, "only if the key's revision is this")
@@ -244,10 +234,11 @@ func (a *app) deleteCommand() *cobra.Command {
 func (a *app) listCommand() *cobra.Command {
 	var keysOnly bool
 	cmd := &cobra.Command{
-		Use:     "list [PREFIX]",
-		Short:   "List keys that begin with PREFIX",
-		Example: "  prytany list app/\n  prytany list -o json",
-		Args:    rangeArgs(0, 1),
+		Use:               "list [PREFIX]",
+		Short:             "List keys that begin with PREFIX",
+		Example:           "  prytany list app/\n  prytany list -o json",
+		Args:              rangeArgs(0, 1),
+		ValidArgsFunction: a.completeKeys(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

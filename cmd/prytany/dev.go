@@ -18,6 +18,9 @@ import (
 // devControl is where a running `prytany dev` takes its orders.
 const devControl = "127.0.0.1:7479"
 
+// mostNodes is how many nodes fit into one process.
+const mostNodes = 9
+
 func (a *app) devCommand() *cobra.Command {
 	var nodes int
 	var dir, http, control, level string
@@ -30,9 +33,9 @@ production. For trying out, for tests and for demonstrations; not for production
 From another terminal the cluster can be broken: prytany dev kill n2, restart n2, pause n2, resume n2, cut n1-n3,
 partition n1,n2/n3, heal, nodes.`,
 		Example: "  prytany dev\n  prytany dev kill n2\n  prytany dev restart n2",
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage("dev: there is no order %q", args[0]).try("prytany dev --help")
+				return a.unknownCommand(cmd, args[0])
 			}
 			return nil
 		},
@@ -49,30 +52,37 @@ partition n1,n2/n3, heal, nodes.`,
 	f.StringVar(&dir, "data-dir", "", "keep data here (default: a temporary directory, removed at the end)")
 	f.StringVar(&http, "http", "127.0.0.1:7480", "address of the first node's API; the others take the next ports")
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
-	cmd.PersistentFlags().StringVar(&control, "control", env("PRYTANY_DEV", devControl), "where the running dev cluster takes orders [$PRYTANY_DEV]")
+	cmd.PersistentFlags().StringVar(&control, "control", devControl, "`address` where the running dev cluster takes orders [$PRYTANY_DEV]")
 	cmd.AddCommand(a.devOrders(&control)...)
 	return cmd
 }
 
 func (a *app) dev(ctx context.Context, nodes int, dir, http, control string, log *slog.Logger) error {
 	begin := time.Now()
+	if nodes < 1 || nodes > mostNodes {
+		return usage("dev: --nodes %d: want 1 to %d", nodes, mostNodes).try("prytany dev --nodes 3")
+	}
 	kept := dir != ""
 	if !kept {
 		tmp, err := os.MkdirTemp("", "prytany-dev-")
 		if err != nil {
 			return failure(codeError, "%v", err)
 		}
-		defer func() { _ = os.RemoveAll(tmp) }()
+		defer func() {
+			if err := os.RemoveAll(tmp); err != nil {
+				a.say("prytany: %v", err)
+			}
+		}()
 		dir = tmp
 	}
 	orders, err := listenOrders(control)
 	if err != nil {
-		return failure(codeError, "%v", err).try("prytany dev --control 127.0.0.1:0, or stop the other prytany dev")
+		return err
 	}
 	defer orders.close()
 	c, err := cluster.Start(cluster.Config{Nodes: nodes, Dir: dir, HTTP: http, Node: node.Config{Version: version}, Log: log})
 	if err != nil {
-		return failure(codeError, "%v", err).try("prytany dev --http 127.0.0.1:8480")
+		return failure(codeError, "%v", err).try("prytany dev --http 127.0.0.1:0, which takes free ports")
 	}
 	defer c.Stop()
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
@@ -129,7 +139,14 @@ func (a *app) banner(c *cluster.Cluster, control, dir string, kept bool, took ti
 		lead = "n1"
 	}
 	fmt.Fprintf(&b, "\nTry, in another terminal:\n\n  curl -X PUT %s/v1/locks/demo -d '{\"ttl\":\"30s\"}'\n", urls[0])
-	fmt.Fprintf(&b, "  prytany put app/color blue && prytany get app/color\n  prytany dev kill %s && prytany status\n\nCtrl-C stops it.\n", lead)
+	for _, line := range []string{
+		"prytany put app/color blue && prytany get app/color",
+		"prytany lock nightly -- sleep 60",
+		"prytany dev kill " + lead + " && prytany status",
+	} {
+		fmt.Fprintln(&b, " ", strings.ReplaceAll(line, "prytany ", a.self+" "))
+	}
+	b.WriteString("\nCtrl-C stops it.\n")
 	_, _ = a.stdout.Write([]byte(b.String()))
 }
 
@@ -137,7 +154,7 @@ func (a *app) banner(c *cluster.Cluster, control, dir string, kept bool, took ti
 func (a *app) devOrders(control *string) []*cobra.Command {
 	order := func(use, short, what string, n int, names ...string) *cobra.Command {
 		return &cobra.Command{
-			Use: use, Short: short, Args: exactArgs(n, names...),
+			Use: use, Short: short, Args: exactArgs(n, names...), ValidArgsFunction: cobra.NoFileCompletions,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				out, err := sendOrder(cmd.Context(), *control, what, args)
 				if err != nil {

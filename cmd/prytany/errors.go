@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
 
 	"github.com/prytany/prytany/client"
@@ -17,6 +20,7 @@ const (
 	codeRefused     = 4 // precondition failed, lock held
 	codeUnavailable = 5
 	codeUnknown     = 6
+	codeForbidden   = 7
 	codeLost        = 75
 	codeNotAcquired = 124
 	codeBeforeExec  = 125
@@ -50,9 +54,9 @@ func failure(code int, format string, args ...any) *cliError {
 // fail prints err for people and returns its exit code.
 func (a *app) fail(err error) int {
 	e := a.classify(err)
-	_, _ = fmt.Fprintln(a.stderr, "prytany:", e.text)
+	a.say("prytany: %s", e.text)
 	if e.hint != "" {
-		_, _ = fmt.Fprintln(a.stderr, "try:", e.hint)
+		a.say("try: %s", strings.ReplaceAll(e.hint, "prytany ", a.self+" "))
 	}
 	return e.code
 }
@@ -64,27 +68,78 @@ func (a *app) classify(err error) *cliError {
 		return own
 	}
 	text := strings.TrimPrefix(err.Error(), "prytany: ")
-	var p *client.ProblemError
-	if errors.As(err, &p) {
+	p := problemOf(err)
+	if p != nil {
 		text = p.Detail
 	}
 	switch {
 	case errors.Is(err, client.ErrUnknownOutcome):
-		return failure(codeUnknown, "outcome unknown: %s; the change may have happened or may still", text).try("look before you repeat it: prytany status")
+		return failure(codeUnknown, "outcome unknown: %s; the change may have happened or may still", cause(p, err)).try("prytany status, and look before you repeat it")
 	case errors.Is(err, client.ErrHeld):
 		return failure(codeRefused, "%s", heldText(p, text)).try("prytany locks")
 	case errors.Is(err, client.ErrNotFound):
-		return failure(codeNotFound, "%s", text).try("prytany list")
+		return failure(codeNotFound, "%s", text)
 	case errors.Is(err, client.ErrConflict), errors.Is(err, client.ErrStaleFence), errors.Is(err, client.ErrSessionExpired):
 		return failure(codeRefused, "%s", text)
-	case errors.Is(err, client.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		return failure(codeUnavailable, "no node of %s answered in time: %s; nothing happened", a.where(), rootCause(err)).try("prytany status, or prytany dev to start a cluster here")
-	case errors.Is(err, context.Canceled):
-		return failure(codeError, "interrupted")
+	case isTLS(err), p != nil && (p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden):
+		return failure(codeForbidden, "%s", cause(p, err))
+	case errors.Is(err, client.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return a.unavailable(p, err)
 	case p != nil && p.Status < 500:
+		if p.Field != "" {
+			text = p.Field + ": " + text
+		}
 		return failure(codeUsage, "%s", text)
 	}
 	return failure(codeError, "%s", text)
+}
+
+// unavailable tells whom nobody could reach, or what the cluster lacks.
+func (a *app) unavailable(p *client.ProblemError, err error) *cliError {
+	if p != nil {
+		return failure(codeUnavailable, "the cluster cannot serve this now: %s; nothing happened", p.Detail).try("prytany status")
+	}
+	return failure(codeUnavailable, "no answer from %s: %v; nothing happened", a.where(), rootCause(err)).
+		try("prytany dev to start a cluster here, or --addr to name another")
+}
+
+// interrupted is the error of a command that a signal ended before it was done.
+func (a *app) interrupted(sig errSignal, err error) error {
+	var own *cliError
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.Is(err, client.ErrUnknownOutcome):
+		return failure(sig.code(), "%v; the change may have happened or may still", sig).try("prytany status, and look before you repeat it")
+	}
+	return failure(sig.code(), "%v", sig)
+}
+
+// problemOf returns the server's refusal, nil if err is none.
+func problemOf(err error) *client.ProblemError {
+	var p *client.ProblemError
+	if errors.As(err, &p) {
+		return p
+	}
+	return nil
+}
+
+// cause is what the server said, or what went wrong on the way.
+func cause(p *client.ProblemError, err error) string {
+	if p != nil {
+		return p.Detail
+	}
+	return rootCause(err).Error()
+}
+
+// isTLS reports whether the two sides did not trust each other.
+func isTLS(err error) bool {
+	var (
+		verify *tls.CertificateVerificationError
+		record tls.RecordHeaderError
+		alert  tls.AlertError
+	)
+	return errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert)
 }
 
 // where names the endpoints for people.
@@ -95,23 +150,58 @@ func (a *app) where() string {
 	return a.addr
 }
 
-// rootCause is the innermost error: "connection refused".
-func rootCause(err error) string {
+// rootCause is the error that all began with, without the layers around it:
+// "127.0.0.1:7480: connection refused".
+func rootCause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" && op.Addr != nil {
+		return fmt.Errorf("%s: %w", op.Addr, rootCause(op.Err))
+	}
 	for {
-		if many, ok := err.(interface{ Unwrap() []error }); ok {
+		if many, ok := err.(interface{ Unwrap() []error }); ok && len(many.Unwrap()) > 0 {
 			list := many.Unwrap()
-			if len(list) == 0 {
-				return err.Error()
-			}
 			err = list[len(list)-1]
 			continue
 		}
 		next := errors.Unwrap(err)
 		if next == nil {
-			return err.Error()
+			return err
 		}
 		err = next
 	}
+}
+
+// keyError says what was wrong with a condition on key. rev is the wanted
+// revision, 0 if none was asked for.
+func (a *app) keyError(err error, key string, rev uint64, guard string) error {
+	p := problemOf(err)
+	if p == nil {
+		return err
+	}
+	now := p.CurrentRevision
+	switch {
+	case errors.Is(err, client.ErrConflict) && now == 0:
+		return failure(codeRefused, "there is no key %s, so it is not at revision %d", key, rev).try("prytany put " + key + " VALUE --if-absent")
+	case errors.Is(err, client.ErrConflict) && rev == 0:
+		return failure(codeRefused, "%s exists already, at revision %d", key, now).try("prytany get " + key + " --meta")
+	case errors.Is(err, client.ErrConflict):
+		return failure(codeRefused, "%s is at revision %d, not %d", key, now, rev).try("prytany get " + key + " --meta")
+	case errors.Is(err, client.ErrStaleFence):
+		if name, fence, ok := cutLast(guard, ':'); ok {
+			return failure(codeRefused, "%s is unchanged: %s", key, staleText(p, name, fence)).try("prytany locks " + name)
+		}
+	case errors.Is(err, client.ErrNotFound):
+		return failure(codeNotFound, "there is no key %s", key).try("prytany list")
+	}
+	return err
+}
+
+// staleText says which grant of a lock is the present one.
+func staleText(p *client.ProblemError, name, fence string) string {
+	if p.CurrentFence == 0 {
+		return fmt.Sprintf("nobody holds lock %s", name)
+	}
+	return fmt.Sprintf("the present fence of lock %s is %d, not %s", name, p.CurrentFence, fence)
 }
 
 // heldText says who holds a lock.

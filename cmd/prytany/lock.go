@@ -51,6 +51,7 @@ run; 126, 127 CMD could not be run or found.`,
 			}
 			return rangeArgs(1, 1, "NAME")(cmd, args[:before])
 		},
+		ValidArgsFunction: a.completeLocks(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			argv := args[1:]
 			if f.shell != "" {
@@ -58,6 +59,9 @@ run; 126, 127 CMD could not be run or found.`,
 					return usage("lock: either -c or a command after --, not both").try("prytany lock --help")
 				}
 				argv = []string{"/bin/sh", "-c", f.shell}
+			}
+			if err := f.check(); err != nil {
+				return err
 			}
 			code, err := a.lock(cmd.Context(), args[0], argv, f)
 			a.code = code
@@ -77,23 +81,36 @@ run; 126, 127 CMD could not be run or found.`,
 	return cmd
 }
 
+// mostWait is the longest that the server lets a request queue.
+const mostWait = 5 * time.Minute
+
+func (f lockFlags) check() error {
+	switch {
+	case f.wait < 0 || f.wait > mostWait:
+		return usage("lock: -w %s: want up to %s; without -w the wait is endless", f.wait, mostWait).try("timeout 10m prytany lock …")
+	case f.grace < 0:
+		return usage("lock: --grace %s: want no less than nothing", f.grace).try("prytany lock --help")
+	case f.failCode < 0 || f.failCode > 255 || f.lostCode < 0 || f.lostCode > 255:
+		return usage("lock: an exit code is a number from 0 to 255").try("prytany lock --help")
+	}
+	return nil
+}
+
 // lock acquires name, runs argv under it and releases it. The code is that of
 // the whole command if err is nil.
 func (a *app) lock(ctx context.Context, name string, argv []string, f lockFlags) (int, error) {
-	c, err := client.New(client.Config{
-		Endpoints: strings.FieldsFunc(a.addr, func(r rune) bool { return r == ',' || r == ' ' }),
-		Group:     a.group, SessionTTL: f.ttl, Timeout: a.timeout,
-	})
+	c, err := a.clientWith(f.ttl, nil)
 	if err != nil {
-		return 0, usage("%v", err)
+		return 0, err
 	}
-	defer func() { _ = c.Close() }()
+	defer func() { _ = c.Close() }() // leaves the queue, too
 	h, err := a.acquire(ctx, c, name, f)
 	if err != nil {
-		return 0, a.lockError(err, name, f)
+		return 0, a.lockError(ctx, err, name, f)
 	}
-	code, lost := 0, false
+	code, lost, what := 0, false, "the command was stopped"
 	if len(argv) == 0 {
+		what = "somebody else may hold it now"
 		lost, err = a.hold(ctx, h)
 	} else {
 		code, lost, err = a.runUnder(ctx, h, argv, f)
@@ -105,9 +122,9 @@ func (a *app) lock(ctx context.Context, name string, argv []string, f lockFlags)
 	case err != nil:
 		return 0, err
 	case lost:
-		return 0, failure(f.lostCode, "the lease of lock %s was lost; the command was stopped", name).try("prytany locks " + name)
+		return 0, failure(f.lostCode, "the lease of lock %s was lost; %s", name, what).try("prytany locks " + name)
 	case uerr != nil:
-		a.say("prytany: lock %s was not released: %v; it ends with its lease of %s", name, uerr, f.ttl)
+		a.say("prytany: lock %s was not released: %v; it ends with its lease of %s", name, strings.TrimPrefix(uerr.Error(), "prytany: "), f.ttl)
 	}
 	return code, nil
 }
@@ -126,15 +143,18 @@ func (a *app) acquire(ctx context.Context, c *client.Client, name string, f lock
 }
 
 // lockError gives a failed acquisition its exit code.
-func (a *app) lockError(err error, name string, f lockFlags) error {
+func (a *app) lockError(ctx context.Context, err error, name string, f lockFlags) error {
 	e := a.classify(err)
+	sig, interrupted := signalOf(ctx)
 	switch {
+	case interrupted:
+		return failure(sig.code(), "%v while waiting for lock %s", sig, name)
+	case errors.Is(err, client.ErrSessionExpired):
+		return failure(codeBeforeExec, "the session was lost while waiting for lock %s: the cluster could not be reached for %s", name, f.ttl).try("prytany status")
 	case errors.Is(err, client.ErrHeld) && f.try:
 		return failure(f.failCode, "lock %s: %s", name, e.text).try("prytany locks " + name)
 	case errors.Is(err, client.ErrHeld):
 		return failure(f.failCode, "lock %s was not acquired within %s: %s", name, f.wait, e.text).try("prytany locks " + name)
-	case errors.Is(err, context.Canceled):
-		return failure(128+15, "interrupted while waiting for lock %s", name)
 	case e.code == codeUsage:
 		return e
 	}
@@ -160,13 +180,19 @@ func (a *app) hold(ctx context.Context, h *client.Held) (lost bool, err error) {
 
 // runUnder runs argv while h lasts.
 func (a *app) runUnder(ctx context.Context, h *client.Held, argv []string, f lockFlags) (code int, lost bool, err error) {
+	interrupts, ok := a.signals.divert()
+	if !ok {
+		sig, _ := signalOf(ctx)
+		return 0, false, failure(sig.code(), "%v before the command was run", sig)
+	}
+	defer a.signals.reclaim()
 	cfg := supervise.Config{
 		Args: argv,
 		Env: append(os.Environ(),
 			"PRYTANY_LOCK_NAME="+h.Name(),
 			fmt.Sprintf("PRYTANY_LOCK_FENCE=%d", h.Fence()),
 			"PRYTANY_LOCK_SESSION="+h.Session().ID()),
-		Lease: h, Grace: f.grace, Stdin: a.stdin,
+		Lease: h, Grace: max(f.grace, 1), Stdin: a.stdin, Interrupts: interrupts,
 	}
 	if out, ok := a.stdout.(*os.File); ok {
 		cfg.Stdout = out
@@ -174,11 +200,14 @@ func (a *app) runUnder(ctx context.Context, h *client.Held, argv []string, f loc
 	if errOut, ok := a.stderr.(*os.File); ok {
 		cfg.Stderr = errOut
 	}
-	// The supervisor hears signals itself and passes them on; ctx, which ends
-	// with the first of them, would only repeat it as SIGTERM.
-	res := supervise.Run(context.WithoutCancel(ctx), cfg)
-	if res.Err != nil {
-		return 0, false, failure(res.Code, "%v", res.Err)
+	res := supervise.Run(ctx, cfg)
+	switch {
+	case res.Lost:
+		return 0, true, nil
+	case res.Code == supervise.CodeNotFound && res.Err != nil:
+		return 0, false, failure(res.Code, "there is no program %s", argv[0]).try("prytany lock " + h.Name() + " -c '" + strings.Join(argv, " ") + "' if it is a shell command")
+	case res.Err != nil:
+		return 0, false, failure(res.Code, "cannot run %s: %v", argv[0], rootCause(res.Err)).try("ls -l " + argv[0])
 	}
-	return res.Code, res.Lost, nil
+	return res.Code, false, nil
 }

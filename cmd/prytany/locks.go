@@ -16,10 +16,11 @@ import (
 
 func (a *app) locksCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "locks [NAME|PREFIX]",
-		Short:   "Show who holds locks and who waits for them",
-		Example: "  prytany locks\n  prytany locks nightly",
-		Args:    rangeArgs(0, 1),
+		Use:               "locks [NAME|PREFIX]",
+		Short:             "Show who holds locks and who waits for them",
+		Example:           "  prytany locks\n  prytany locks nightly",
+		Args:              rangeArgs(0, 1),
+		ValidArgsFunction: a.completeLocks(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -91,10 +92,11 @@ func (a *app) showLock(l api.Lock) error {
 func (a *app) unlockCommand() *cobra.Command {
 	var fence uint64
 	cmd := &cobra.Command{
-		Use:     "unlock NAME --fence N",
-		Short:   "Release a lock by the fence of its grant",
-		Example: "  prytany unlock nightly --fence 14",
-		Args:    exactArgs(1, "NAME"),
+		Use:               "unlock NAME --fence N",
+		Short:             "Release a lock by the fence of its grant",
+		Example:           "  prytany unlock nightly --fence 14",
+		Args:              exactArgs(1, "NAME"),
+		ValidArgsFunction: a.completeLocks(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if fence == 0 {
 				return usage("unlock: --fence is missing: say which grant you release").try("prytany locks " + args[0])
@@ -107,6 +109,9 @@ func (a *app) unlockCommand() *cobra.Command {
 				Method: http.MethodDelete, Path: "locks/" + client.EscapeName(args[0]),
 				Header: http.Header{"If-Match": {api.FormatETag(fence)}},
 			})
+			if p := problemOf(err); p != nil && errors.Is(err, client.ErrStaleFence) {
+				return failure(codeRefused, "%s", staleText(p, args[0], fmt.Sprint(fence))).try("prytany locks " + args[0])
+			}
 			return err
 		},
 	}
@@ -121,8 +126,9 @@ func (a *app) breakCommand() *cobra.Command {
 		Short: "Take a lock away from its holder",
 		Long: "Takes a lock away from its holder. The holder is not stopped: it may go on working until it notices.\n" +
 			"Only what checks fences is safe from it.",
-		Example: "  prytany break nightly --yes",
-		Args:    exactArgs(1, "NAME"),
+		Example:           "  prytany break nightly --yes",
+		Args:              exactArgs(1, "NAME"),
+		ValidArgsFunction: a.completeLocks(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !yes {
 				return usage("break: the holder is not asked; say --yes if that is what you want").try("prytany locks " + args[0])
@@ -134,6 +140,9 @@ func (a *app) breakCommand() *cobra.Command {
 			_, err = c.Call(cmd.Context(), client.Call{
 				Method: http.MethodDelete, Path: "locks/" + client.EscapeName(args[0]), Query: url.Values{"force": {"true"}},
 			})
+			if errors.Is(err, client.ErrStaleFence) || errors.Is(err, client.ErrNotFound) {
+				return failure(codeNotFound, "nobody holds lock %s", args[0]).try("prytany locks")
+			}
 			return err
 		},
 	}

@@ -35,11 +35,12 @@ type orderServer struct {
 func listenOrders(addr string) (*orderServer, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-		return nil, fmt.Errorf("--control %s: want a loopback address such as %s", addr, devControl)
+		return nil, usage("--control %s: want a loopback address such as %s", addr, devControl).try("prytany dev --control " + devControl)
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("cannot take orders on %s: %w; is another prytany dev running?", addr, err)
+		return nil, failure(codeError, "cannot take orders on %s: %v; is another prytany dev running?", addr, err).
+			try("prytany dev --control 127.0.0.1:0 --http 127.0.0.1:0, or stop the other one")
 	}
 	return &orderServer{ln: ln}, nil
 }

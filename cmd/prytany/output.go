@@ -64,7 +64,11 @@ func (a *app) print(t *table) error {
 }
 
 // say prints talk to stderr.
-func (a *app) say(format string, args ...any) { _, _ = fmt.Fprintf(a.stderr, format+"\n", args...) }
+func (a *app) say(format string, args ...any) {
+	if a.stderr != nil {
+		_, _ = fmt.Fprintf(a.stderr, format+"\n", args...)
+	}
+}
 
 // round makes a duration readable: 14.2s, 350ms.
 func round(d time.Duration) time.Duration {

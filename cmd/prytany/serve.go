@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
-	envprovider "github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
@@ -72,7 +70,7 @@ Defaults are overridden by the file, that by the environment, that by flags.`,
 	f.StringSlice("hosts", nil, "names under which browsers may reach the API")
 	f.String("log-level", "info", "debug, info, warn or error")
 	f.String("log-format", "text", "text or json")
-	f.StringVar(&path, "config", os.Getenv("PRYTANY_CONFIG"), "YAML `file` with these settings")
+	f.StringVar(&path, "config", "", "YAML `file` with these settings")
 	return cmd
 }
 
@@ -81,31 +79,16 @@ func loadServe(cmd *cobra.Command, path string) (serveConfig, error) {
 	k := koanf.New("\x00") // no nesting: names contain only dashes
 	if path != "" {
 		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
-			return serveConfig{}, usage("--config %s: %v", path, err)
+			return serveConfig{}, usage("--config %s: %v", path, err).try("prytany serve --help")
 		}
 		for _, key := range k.Keys() {
-			if key == "config" || cmd.Flags().Lookup(key) == nil {
+			if key == "config" || key == "help" || cmd.LocalNonPersistentFlags().Lookup(key) == nil {
 				return serveConfig{}, usage("--config %s: there is no setting %q", path, key).try("prytany serve --help")
 			}
 		}
 	}
-	err := k.Load(envprovider.Provider("\x00", envprovider.Opt{
-		Prefix: "PRYTANY_",
-		TransformFunc: func(name, value string) (string, any) {
-			key := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, "PRYTANY_")), "_", "-")
-			f := cmd.LocalFlags().Lookup(key)
-			if f == nil || value == "" {
-				return "", nil
-			}
-			if f.Value.Type() == "stringSlice" {
-				return key, strings.Split(value, ",")
-			}
-			return key, value
-		},
-	}), nil)
-	if err != nil {
-		return serveConfig{}, usage("environment: %v", err)
-	}
+	// Flags from the environment are set by now, where the command line has
+	// none of the name.
 	if err := k.Load(posflag.Provider(cmd.LocalFlags(), "\x00", k), nil); err != nil {
 		return serveConfig{}, usage("flags: %v", err)
 	}
@@ -119,7 +102,7 @@ func loadServe(cmd *cobra.Command, path string) (serveConfig, error) {
 	if cfg.Name == "" {
 		host, err := os.Hostname()
 		if err != nil {
-			return cfg, usage("serve: --name is missing and the host has no name: %v", err)
+			return cfg, usage("serve: --name is missing and the host has no name: %v", err).try("prytany serve --name n1")
 		}
 		cfg.Name = host
 	}
@@ -142,9 +125,20 @@ func (a *app) logger(level, format string) (*slog.Logger, error) {
 	return nil, usage("--log-format %q: want text or json", format)
 }
 
+// check refuses what only a person can have meant otherwise.
+func (c serveConfig) check() error {
+	if c.Bootstrap && len(c.Join) > 0 {
+		return usage("serve: either --bootstrap, for the first node of a new cluster, or --join, for every other one").try("prytany serve --help")
+	}
+	return nil
+}
+
 func (a *app) serve(ctx context.Context, cfg serveConfig) error {
 	log, err := a.logger(cfg.LogLevel, cfg.LogFormat)
 	if err != nil {
+		return err
+	}
+	if err := cfg.check(); err != nil {
 		return err
 	}
 	n, err := node.New(node.Config{
@@ -153,10 +147,10 @@ func (a *app) serve(ctx context.Context, cfg serveConfig) error {
 		Version: version, Voters: cfg.Voters, Hosts: cfg.Hosts, Log: log,
 	})
 	if err != nil {
-		return failure(codeError, "%v", err)
+		return failure(codeError, "%v", err).try("prytany serve --help")
 	}
 	http, peer, gossip := n.Addrs()
-	log.Info("prytany is starting", "name", cfg.Name, "node", n.ID(), "version", version, "http", http, "peer", peer, "gossip", gossip, "data", cfg.DataDir)
+	log.Info("prytany is starting", "name", cfg.Name, "id", n.ID(), "version", version, "http", http, "peer", peer, "gossip", gossip, "data", cfg.DataDir)
 	go a.announce(ctx, n, log)
 	if err := n.Run(ctx); err != nil {
 		return failure(codeError, "%v", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -18,7 +19,7 @@ func (a *app) sessionCommand() *cobra.Command {
 		Short: "Create, keep alive, list, inspect and end sessions",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage("session: there is no command %q", args[0]).try("prytany session --help")
+				return a.unknownCommand(cmd, args[0])
 			}
 			return cmd.Help()
 		},
@@ -70,10 +71,11 @@ func (a *app) sessionCreate() *cobra.Command {
 
 func (a *app) sessionKeepalive() *cobra.Command {
 	return &cobra.Command{
-		Use:     "keepalive ID",
-		Short:   "Give a session another TTL and print how long it lives",
-		Example: "  prytany session keepalive s-…",
-		Args:    exactArgs(1, "ID"),
+		Use:               "keepalive ID",
+		Short:             "Give a session another TTL and print how long it lives",
+		Example:           "  prytany session keepalive s-…",
+		Args:              exactArgs(1, "ID"),
+		ValidArgsFunction: a.completeSessions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -81,7 +83,7 @@ func (a *app) sessionKeepalive() *cobra.Command {
 			}
 			out, err := fetch[api.KeptAlive](cmd.Context(), c, client.Call{Method: http.MethodPut, Path: "sessions/" + client.EscapeName(args[0])})
 			if err != nil {
-				return err
+				return sessionError(err, args[0])
 			}
 			if a.json() {
 				return a.printJSON(out)
@@ -131,9 +133,10 @@ func sessionRow(s api.Session) []string {
 
 func (a *app) sessionInfo() *cobra.Command {
 	return &cobra.Command{
-		Use:   "info ID",
-		Short: "Show what a session holds and waits for",
-		Args:  exactArgs(1, "ID"),
+		Use:               "info ID",
+		Short:             "Show what a session holds and waits for",
+		Args:              exactArgs(1, "ID"),
+		ValidArgsFunction: a.completeSessions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -141,7 +144,7 @@ func (a *app) sessionInfo() *cobra.Command {
 			}
 			s, err := fetch[api.Session](cmd.Context(), c, client.Call{Path: "sessions/" + client.EscapeName(args[0])})
 			if err != nil {
-				return sessionHint(err)
+				return sessionError(err, args[0])
 			}
 			if a.json() {
 				return a.printJSON(s)
@@ -167,28 +170,25 @@ func (a *app) sessionInfo() *cobra.Command {
 
 func (a *app) sessionEnd() *cobra.Command {
 	return &cobra.Command{
-		Use:   "end ID",
-		Short: "End a session with all its locks, waits and keys",
-		Args:  exactArgs(1, "ID"),
+		Use:               "end ID",
+		Short:             "End a session with all its locks, waits and keys",
+		Args:              exactArgs(1, "ID"),
+		ValidArgsFunction: a.completeSessions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			_, err = c.Call(cmd.Context(), client.Call{Method: http.MethodDelete, Path: "sessions/" + client.EscapeName(args[0])})
-			return sessionHint(err)
+			return sessionError(err, args[0])
 		},
 	}
 }
 
-// sessionHint turns an unknown session into "not found".
-func sessionHint(err error) error {
-	if err == nil {
-		return nil
+// sessionError is err, or that there is no such session.
+func sessionError(err error, id string) error {
+	if errors.Is(err, client.ErrSessionExpired) || errors.Is(err, client.ErrNotFound) {
+		return failure(codeNotFound, "there is no session %s; it may have ended", id).try("prytany session list")
 	}
-	e := (&app{}).classify(err)
-	if e.code == codeRefused {
-		e.code, e.hint = codeNotFound, "prytany session list"
-	}
-	return e
+	return err
 }

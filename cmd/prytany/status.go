@@ -61,7 +61,14 @@ func quorumText(alive, voters int) string {
 	if spare < 0 {
 		return fmt.Sprintf("NO QUORUM, %d of %d voters reachable from here", alive, voters)
 	}
-	return fmt.Sprintf("quorum, %d of %d voters reachable from here, survives %d more failures", alive, voters, spare)
+	return fmt.Sprintf("quorum, %d of %d voters reachable from here, survives %d more %s", alive, voters, spare, plural(spare, "failure"))
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
 }
 
 func (a *app) membersCommand() *cobra.Command {

@@ -2,7 +2,13 @@
 
 package supervise
 
-import "syscall"
+import (
+	"os/exec"
+	"syscall"
+)
 
 // sysProcAttr puts the command into a group of its own.
 func sysProcAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// awaitExit waits until the command has ended.
+func awaitExit(cmd *exec.Cmd) { _ = cmd.Wait() }

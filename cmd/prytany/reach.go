@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// How long a command goes on when every address it knows refuses connections:
+// long enough for a node to come back from a restart.
+const (
+	refusedSay    = time.Second
+	refusedGiveUp = 3 * time.Second
+)
+
+// A reach watches the connections of one command, to say what it waits for
+// and not to wait for what will not come.
+type reach struct {
+	say    func(format string, args ...any)
+	giveUp context.CancelFunc // nil if the user said how long to try
+
+	mu    sync.Mutex
+	since time.Time // of the first refusal
+	said  bool
+	ever  bool // some connection was made
+}
+
+// httpClient returns a client whose connections r watches. It notices within
+// seconds that the other side is gone.
+func (r *reach) httpClient() *http.Client {
+	dialer := &net.Dialer{
+		Timeout:         2 * time.Second,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3},
+	}
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, addr)
+			r.dialled(addr, err)
+			return c, err
+		},
+		Proxy:               http.ProxyFromEnvironment,
+		IdleConnTimeout:     90 * time.Second,
+		TLSHandshakeTimeout: 2 * time.Second,
+	}}
+}
+
+func (r *reach) dialled(addr string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil || r.ever {
+		r.ever = true
+		return
+	}
+	now := time.Now()
+	if r.since.IsZero() {
+		r.since = now
+	}
+	if !r.said && now.Sub(r.since) >= refusedSay {
+		r.said = true
+		r.say("prytany: waiting for an answer: %v", rootCause(err))
+	}
+	if r.giveUp != nil && errors.Is(err, syscall.ECONNREFUSED) && now.Sub(r.since) >= refusedGiveUp {
+		r.giveUp()
+	}
+}
