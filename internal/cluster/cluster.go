@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,10 +49,24 @@ type member struct {
 	cfg    node.Config
 	node   *node.Node // nil while down
 	cancel context.CancelFunc
-	kill   func()
-	done   chan struct{} // closed when Run has returned
-	err    error         // of the last Run
+	end    *end // of the present or last run
 	paused bool
+}
+
+// An end is how a node's run ended. err is written before done is closed.
+type end struct {
+	done chan struct{}
+	err  error
+}
+
+// failed returns why the node stopped by itself; nil while it runs.
+func (e *end) failed() error {
+	select {
+	case <-e.done:
+		return cmp.Or(e.err, errors.New("no reason given"))
+	default:
+		return nil
+	}
 }
 
 // ErrNoNode says that there is no node of that name.
@@ -123,11 +138,11 @@ func (c *Cluster) start(m *member) error {
 	}
 	m.cfg.HTTP, m.cfg.Peer, m.cfg.Gossip = n.Addrs()
 	ctx, cancel := context.WithCancel(context.Background())
-	m.node, m.cancel, m.done = n, cancel, make(chan struct{})
-	done := m.done
+	e := &end{done: make(chan struct{})}
+	m.node, m.cancel, m.end = n, cancel, e
 	go func() {
-		defer close(done)
-		m.err = n.Run(ctx)
+		defer close(e.done)
+		e.err = n.Run(ctx)
 	}()
 	return nil
 }
@@ -142,10 +157,8 @@ func (c *Cluster) Ready(ctx context.Context) error {
 			if m.node == nil || m.paused {
 				continue
 			}
-			select {
-			case <-m.done:
-				return fmt.Errorf("%s stopped: %w", m.name, m.err)
-			default:
+			if err := m.end.failed(); err != nil {
+				return fmt.Errorf("%s stopped: %w", m.name, err)
 			}
 			if !m.node.Ready() || len(c.cfg.Node.Join) == 0 && !m.node.Voter() {
 				waiting = m.name
@@ -200,7 +213,7 @@ func (c *Cluster) Kill(name string) error {
 		}
 		m.node.Kill()
 		m.cancel()
-		<-m.done
+		<-m.end.done
 		m.node = nil
 		return nil
 	})
@@ -357,17 +370,15 @@ func (c *Cluster) Node(name string) *node.Node {
 	return nil
 }
 
-// Failed returns a channel-free view of the first node that stopped by itself
-// with an error; nil if none did.
+// Failed returns why the first node that stopped by itself did so; nil if none
+// did.
 func (c *Cluster) Failed() error {
 	for _, m := range c.snapshot() {
 		if m.node == nil {
 			continue
 		}
-		select {
-		case <-m.done:
-			return fmt.Errorf("%s stopped: %w", m.name, m.err)
-		default:
+		if err := m.end.failed(); err != nil {
+			return fmt.Errorf("%s stopped: %w", m.name, err)
 		}
 	}
 	return nil
@@ -386,7 +397,7 @@ func (c *Cluster) Stop() {
 	}
 	for _, m := range c.members {
 		if m.node != nil {
-			<-m.done
+			<-m.end.done
 			m.node = nil
 		}
 	}
