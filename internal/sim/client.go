@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prytany/prytany/internal/sim/oracle"
@@ -131,7 +132,7 @@ func (c *client) choose(id string) op {
 func (c *client) chooseKey(o *op) {
 	w := c.w
 	r := w.rng
-	o.value = o.id
+	o.value = o.id + strings.Repeat(".", w.opt.Bulk)
 	if chance(r, 0.1) {
 		o.kind, o.attached = pick(r, opPut, opPut, opGet), true
 		o.name = fmt.Sprintf("attached-%d", r.IntN(w.opt.Keys))

@@ -81,7 +81,7 @@ func (w *World) arrive(from, to int, p replica.Packet) {
 		return // cut while it was on the way
 	}
 	if m, ok := p.Msg.(paxos.Message); ok {
-		w.trace.add(line{w.now, to, "from " + w.nodes[from].name, m})
+		w.trace.add(line{w.now, to, w.nodes[from].from, m})
 	}
 	n.host.Deliver(n.peer(from), p)
 	n.pollBy(w.now + w.sample(w.opt.Loop))

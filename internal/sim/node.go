@@ -29,6 +29,8 @@ type node struct {
 	index int
 	id    synod.NodeID
 	name  string
+	to    string // "to " and its name, for the trace
+	from  string
 	disk  disk.Disk
 
 	incarnation uint64
@@ -278,7 +280,7 @@ func (t *transport) Send(to synod.NodeID, p replica.Packet) {
 		oracle.Fail("panic", "%s sends %T to node %v", n.name, p.Msg, to)
 	}
 	if m, ok := p.Msg.(paxos.Message); ok {
-		w.trace.add(line{w.now, n.index, "to " + w.nodes[i].name, m})
+		w.trace.add(line{w.now, n.index, w.nodes[i].to, m})
 		w.oracle.Sent(n.who(), n.disk.Volume(paxos.Main), m)
 	}
 	w.send(n.index, i, p, w.now+n.spent)

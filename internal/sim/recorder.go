@@ -12,7 +12,7 @@ import (
 )
 
 // hashEvery is how many slots lie between two comparisons of whole states.
-const hashEvery = 128
+const hashEvery = 512
 
 // A recorder is a node's machine, and tells the oracle what becomes of it.
 // It implements [replica.Machine].

@@ -90,6 +90,7 @@ type Options struct {
 	Keys     int
 	TTL      time.Duration
 	Waiting  bool // clients also queue for locks
+	Bulk     int  // bytes added to values, so that snapshots travel in pieces
 	KeyShare float64
 
 	Verbose bool
@@ -134,6 +135,9 @@ func Swarm(seed uint64) Options {
 	o.workload(r)
 	if o.Mode != Quiet {
 		o.faults(r)
+	}
+	if o.SnapshotSlots >= 50 && chance(r, 0.08) {
+		o.Bulk = pick(r, 5_000, 40_000)
 	}
 	o.Churn = o.Mode == Safety && o.Nodes > 1 && chance(r, 0.2)
 	return o

@@ -46,7 +46,7 @@ type trace struct {
 func (t *trace) add(l line) {
 	t.ring[t.n%traceKept] = l
 	t.n++
-	t.mix(uint64(l.at), uint64(l.node), hashString(l.what))
+	t.mix(uint64(l.at), uint64(l.node), uint64(len(l.what)))
 	if t.live != nil {
 		t.live(l)
 	}

@@ -91,6 +91,7 @@ func newWorld(o Options) *World {
 	}
 	for i := range o.Nodes {
 		n := &node{w: w, index: i, id: synod.NodeID(i + 1), name: fmt.Sprintf("node %d", i+1)}
+		n.to, n.from = "to "+n.name, "from "+n.name
 		w.nodes = append(w.nodes, n)
 	}
 	w.first = paxos.Membership{ID: 1, Next: synod.Ordinal(o.Voters + 1)}
@@ -212,6 +213,11 @@ func (w *World) finish() {
 			oracle.Fail("liveness", "nodes do not agree after everything has healed: %s", w.positions())
 		}
 		w.until(w.now + 100*time.Millisecond)
+	}
+	for _, n := range w.nodes {
+		if n.host != nil && !w.nemesis.keeps(n.index) {
+			w.oracle.State(n.who(), n.machine.applied, n.machine.locks.StateHash())
+		}
 	}
 	w.audit.final()
 	if w.opt.Mode == Quiet {
