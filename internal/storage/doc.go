@@ -24,20 +24,24 @@
 //     its index. One that fails is unknown, never absent.
 //   - bbolt's pages have no checksums, so records could vanish, move, or come
 //     back in an older version. Each header therefore holds the sum of the
-//     marks (checksum and place) of all the group's votes, and the record at
-//     index 0 the sum of the marks of all headers.
-//   - The record at index 0 hangs on bbolt's two meta pages, which do have
-//     checksums. bbolt falls back to the older one if the newer is damaged, and
-//     would forget the last transaction; here both must be sound.
+//     marks (checksum and place) of all the group's votes, and the root, the
+//     record at index 0, the sum of the marks of all headers.
+//   - A whole page of the past could still take the place of a root or of the
+//     identity. Both files therefore name their last transaction, and that must
+//     be the one in bbolt's newer meta page. Opening log.db is a transaction
+//     that does not write the root, so node.db notes it beforehand.
+//   - bbolt's two meta pages do have checksums. It falls back to the older one
+//     if the newer is damaged, and would forget the last transaction; here both
+//     must be sound.
 //   - Before bbolt opens a file its tree is read page by page, since damage can
 //     make bbolt end the process instead of returning an error.
 //
 // Damage that changes nothing that was saved goes unnoticed: in free pages, in
-// gaps within pages, in what was trimmed. So does damage to addresses (hints;
-// one that is unreadable is left out), the loss of a snapshot that no header
-// speaks of yet, and all damage that a forger would make. A whole directory
-// put back from a copy looks sound: its incarnation has been seen before, which
-// is for peers to notice.
+// gaps within pages, in what was trimmed. So do damage to addresses (hints;
+// one that is unreadable is left out), a disk that drops the last write of a
+// meta page and says it did not, and all damage that a forger would make. A
+// whole directory put back from a copy looks sound: its incarnation has been
+// seen before, which is for peers to notice.
 //
 // After a failed write nothing is certain any more: the error sticks, every
 // later call returns it, and the process has to end.

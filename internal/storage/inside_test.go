@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -117,6 +119,39 @@ func TestWhatDoesNotFit(t *testing.T) {
 		u.Dirty = true
 		if err := reopen(t, t.TempDir()).Save([]paxos.Update{u}); err == nil {
 			t.Errorf("saved %+v", u)
+		}
+	}
+}
+
+// TestOpeningsThatEndEarly: a process may be killed between any two steps of
+// opening, many times over, and after a deletion.
+func TestOpeningsThatEndEarly(t *testing.T) {
+	dir := t.TempDir()
+	s := reopen(t, dir)
+	if err := s.Save(update); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.drop(index(1, 1), index(1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 6 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for range i % 4 { // opened, and ended before the root was written
+			s = &Store{dir: dir, groups: map[paxos.GroupID]*groupFile{}, log: slog.New(slog.DiscardHandler)}
+			s.failed = errors.New("killed")
+			err := s.open(Options{LockWait: time.Second})
+			if err := errors.Join(s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if !errors.Is(err, s.failed) {
+				t.Fatalf("opening: %v; want it to end before the root is written", err)
+			}
+		}
+		s = reopen(t, dir)
+		if d, err := s.Load(1); err != nil || d.Header.Membership.ID != 1 {
+			t.Fatalf("Load = %+v, %v; want what was saved", d, err)
 		}
 	}
 }

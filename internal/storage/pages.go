@@ -36,30 +36,41 @@ const (
 	maxTreeDepth = 64
 )
 
-// verify reads the bbolt file at path and reports damage to its structure.
-// It holds a shared lock meanwhile, so that it never reads what another
-// process is about to write.
-func verify(path string, opts *bbolt.Options) error {
+// verify reads the bbolt file at path, reports damage to its structure, and
+// returns the last transaction. It holds a shared lock meanwhile, so that it
+// never reads what another process is about to write.
+func verify(path string, opts *bbolt.Options) (txid uint64, err error) {
 	st, err := os.Stat(path)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if least, err := leastSize(path); err != nil {
-		return err
+		return 0, err
 	} else if st.Size() < least {
-		return damaged(path, fmt.Sprintf("it has only %d bytes", st.Size()))
+		return 0, damaged(path, fmt.Sprintf("it has only %d bytes", st.Size()))
 	}
 	locked := *opts
 	locked.ReadOnly = true
 	db, err := bbolt.Open(path, 0o600, &locked)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	f, err := os.Open(path)
 	if err == nil {
-		err = errors.Join(verifyFile(path, f, st.Size()), f.Close())
+		txid, err = verifyFile(path, f, st.Size())
+		err = errors.Join(err, f.Close())
 	}
-	return errors.Join(err, db.Close())
+	return txid, errors.Join(err, db.Close())
+}
+
+// txidOf returns the last transaction of the bbolt file at path.
+func txidOf(path string) (uint64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	m, err := readMeta(path, f)
+	return m.txn, errors.Join(err, f.Close())
 }
 
 // leastSize returns the size that the file at path must have to hold both its
@@ -93,35 +104,44 @@ type walker struct {
 	seen []uint64 // a bit for each page that is reached
 }
 
-func verifyFile(path string, f io.ReaderAt, size int64) error {
+func verifyFile(path string, f io.ReaderAt, size int64) (txid uint64, err error) {
+	m, err := readMeta(path, f)
+	if err != nil {
+		return 0, err
+	}
+	w := walker{path: path, f: f, meta: m}
+	if m.end > uint64(size)/m.pageSize {
+		return 0, w.bad("it is cut short: %d pages of %d", uint64(size)/m.pageSize, m.end)
+	}
+	w.seen = make([]uint64, m.end/64+1)
+	return m.txn, w.walk(m.root, nil, nil, 0)
+}
+
+// readMeta returns the newer meta page.
+func readMeta(path string, f io.ReaderAt) (meta, error) {
 	head := make([]byte, pageHead+metaSize)
 	if _, err := f.ReadAt(head, 0); err != nil {
-		return err
+		return meta{}, err
 	}
 	first, err := openMeta(path, head)
 	if err != nil {
-		return err
+		return meta{}, err
 	}
 	if _, err := f.ReadAt(head, int64(first.pageSize)); err != nil {
-		return damaged(path, err)
+		return meta{}, damaged(path, err)
 	}
 	second, err := openMeta(path, head)
 	if err != nil {
-		return err
+		return meta{}, err
 	}
 	newest, oldest := first, second
 	if second.txn > first.txn {
 		newest, oldest = second, first
 	}
-	w := walker{path: path, f: f, meta: newest}
-	switch {
-	case oldest.txn+1 != newest.txn || first.pageSize != second.pageSize:
-		return w.bad("its meta pages do not follow one another")
-	case newest.end > uint64(size)/newest.pageSize:
-		return w.bad("it is cut short: %d pages of %d", uint64(size)/newest.pageSize, newest.end)
+	if oldest.txn+1 != newest.txn || first.pageSize != second.pageSize {
+		return meta{}, damaged(path, "its meta pages do not follow one another")
 	}
-	w.seen = make([]uint64, newest.end/64+1)
-	return w.walk(newest.root, nil, nil, 0)
+	return newest, nil
 }
 
 // openMeta reads a meta page. bbolt would fall back to the other one, and so

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -43,6 +44,7 @@ var (
 // The keys of bucketNode.
 var (
 	keyIdentity = []byte("identity")
+	keyOpening  = []byte("opening")
 	keyClock    = []byte("clock") // the last transaction, and the checksum of all keys and values
 )
 
@@ -88,8 +90,10 @@ type Store struct {
 	closed   bool
 
 	// Owned by the caller of the replica.Storage methods.
-	groups map[paxos.GroupID]*groupFile
-	failed error // the first failed write; sticks
+	groups  map[paxos.GroupID]*groupFile
+	txid    uint64 // the last transaction of log.db
+	opening opening
+	failed  error // the first failed write; sticks
 }
 
 // Open opens a data directory, or makes one, and starts a new incarnation of
@@ -122,18 +126,18 @@ func (s *Store) open(opts Options) error {
 		return explain(path, err)
 	}
 	err := guarded(path, func() (err error) {
-		if err := verify(path, bolt); err != nil {
+		if _, err := verify(path, bolt); err != nil {
 			return err
 		}
 		if s.node, err = bbolt.Open(path, 0o600, bolt); err != nil {
 			return err
 		}
-		return s.begin(opts.Name)
+		return s.node.View(s.readIdentity)
 	})
 	if err != nil {
 		return err
 	}
-	return s.openVotes(bolt)
+	return s.openVotes(bolt, opts.Name)
 }
 
 // whole refuses a directory without node.db that has a log.db. node.db is made
@@ -149,9 +153,9 @@ func (s *Store) whole() error {
 	return nil
 }
 
-// openVotes opens log.db. A directory that has an identity and a part in a
-// group, but no log.db, has lost it.
-func (s *Store) openVotes(bolt *bbolt.Options) error {
+// openVotes starts the next incarnation and opens log.db. A directory that has
+// a part in a group, but no log.db, has lost it.
+func (s *Store) openVotes(bolt *bbolt.Options, name string) error {
 	path := s.path(logFile)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		if known, err := s.knownGroups(); err != nil || len(known) > 0 {
@@ -164,30 +168,54 @@ func (s *Store) openVotes(bolt *bbolt.Options) error {
 	if strconv.IntSize == 64 {
 		options.InitialMmapSize = 1 << 30
 	}
-	open := func(path string) (*raftboltdb.BoltStore, error) {
-		return raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &options})
+	if err := create(path, func(tmp string) error { return initLog(tmp, options) }); err != nil {
+		return explain(path, err)
 	}
-	err := create(path, func(tmp string) error {
-		st, err := open(tmp)
+	var is root
+	err := guarded(path, func() error {
+		txid, err := verify(path, bolt)
 		if err != nil {
 			return err
 		}
-		return errors.Join(st.StoreLogs([]*raft.Log{root(nil)}), st.Close())
-	})
-	if err != nil {
-		return explain(path, err)
-	}
-	err = guarded(path, func() (err error) {
-		if err := verify(path, bolt); err != nil {
+		if is, err = readRoot(path, bolt); err != nil {
 			return err
 		}
-		s.votes, err = open(path)
+		next, err := s.opening.next(path, txid, is)
+		if err != nil {
+			return err
+		}
+		return explain(s.path(nodeFile), s.begin(name, next))
+	})
+	if err != nil {
+		return err
+	}
+	err = guarded(path, func() (err error) {
+		if s.votes, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &options}); err != nil {
+			return err
+		}
+		s.txid, err = txidOf(path)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return s.loadHeaders()
+	if err := s.loadHeaders(is); err != nil {
+		return err
+	}
+	return s.write(nil, false)
+}
+
+// initLog makes log.db with a root.
+func initLog(path string, options bbolt.Options) error {
+	votes, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &options})
+	if err != nil {
+		return err
+	}
+	txid, err := txidOf(path)
+	if err == nil {
+		err = votes.StoreLogs([]*raft.Log{root{txid: txid + 1}.log()})
+	}
+	return errors.Join(err, votes.Close())
 }
 
 // create makes the file path by make, under another name first: a bbolt file
@@ -246,30 +274,47 @@ func putIdentity(tx *bbolt.Tx, id Identity) error {
 	return tx.Bucket(bucketNode).Put(keyIdentity, sealed(b))
 }
 
-// begin reads the identity and starts the next incarnation.
-func (s *Store) begin(name string) error {
+// readIdentity checks node.db and reads whose it is.
+func (s *Store) readIdentity(tx *bbolt.Tx) error {
+	for _, b := range [][]byte{bucketNode, bucketAddresses, bucketGroups, bucketSnapshots} {
+		if tx.Bucket(b) == nil {
+			return damaged(s.path(nodeFile), fmt.Sprintf("bucket %s is missing", b))
+		}
+	}
+	b, err := unsealed(tx.Bucket(bucketNode).Get(keyIdentity))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, &s.identity); err != nil || s.identity.Node == 0 {
+		return damaged(s.path(nodeFile), "the identity makes no sense")
+	}
+	if s.identity.Format > format {
+		return fmt.Errorf("%w: %s has format %d, this program knows %d; run a newer version", ErrFuture, s.path(nodeFile), s.identity.Format, format)
+	}
+	if have := tx.Bucket(bucketNode).Get(keyClock); string(have) != string(clock(tx)) {
+		return damaged(s.path(nodeFile), "its pages are of different ages")
+	}
+	note := tx.Bucket(bucketNode).Get(keyOpening)
+	if note == nil {
+		return nil
+	}
+	if b, err = unsealed(note); err != nil || len(b) != 3*8 {
+		return errors.Join(err, damaged(s.path(nodeFile), "its note of log.db makes no sense"))
+	}
+	s.opening = opening{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:])}
+	return nil
+}
+
+// begin starts the next incarnation, before log.db is opened.
+func (s *Store) begin(name string, o opening) error {
+	s.identity.Incarnation++
+	if name != "" {
+		s.identity.Name = name
+	}
 	return updateNode(s.node, func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{bucketNode, bucketAddresses, bucketGroups, bucketSnapshots} {
-			if tx.Bucket(b) == nil {
-				return damaged(s.path(nodeFile), fmt.Sprintf("bucket %s is missing", b))
-			}
-		}
-		b, err := unsealed(tx.Bucket(bucketNode).Get(keyIdentity))
-		if err != nil {
+		note := slices.Concat(key(o.from), key(o.root), key(o.many))
+		if err := tx.Bucket(bucketNode).Put(keyOpening, sealed(note)); err != nil {
 			return err
-		}
-		if err := json.Unmarshal(b, &s.identity); err != nil || s.identity.Node == 0 {
-			return damaged(s.path(nodeFile), "the identity makes no sense")
-		}
-		if s.identity.Format > format {
-			return fmt.Errorf("%w: %s has format %d, this program knows %d; run a newer version", ErrFuture, s.path(nodeFile), s.identity.Format, format)
-		}
-		if err := checkClock(tx); err != nil {
-			return err
-		}
-		s.identity.Incarnation++
-		if name != "" {
-			s.identity.Name = name
 		}
 		return putIdentity(tx, s.identity)
 	})
@@ -381,13 +426,14 @@ func updateNode(db *bbolt.DB, f func(tx *bbolt.Tx) error) error {
 		if err := f(tx); err != nil {
 			return err
 		}
-		return tx.Bucket(bucketNode).Put(keyClock, clock(tx, uint64(tx.ID())))
+		return tx.Bucket(bucketNode).Put(keyClock, clock(tx))
 	})
 }
 
-// clock returns the record that vouches for the state that transaction id left.
-func clock(tx *bbolt.Tx, id uint64) []byte {
-	content := binary.AppendUvarint(nil, id)
+// clock returns the record that vouches for all else in node.db, as tx leaves
+// or sees it. One that only reads has the number of the last that wrote.
+func clock(tx *bbolt.Tx) []byte {
+	content := binary.AppendUvarint(nil, uint64(tx.ID()))
 	for _, name := range [][]byte{bucketNode, bucketAddresses, bucketGroups, bucketSnapshots} {
 		sum := uint64(0)
 		b := tx.Bucket(name)
@@ -400,13 +446,4 @@ func clock(tx *bbolt.Tx, id uint64) []byte {
 		content = binary.LittleEndian.AppendUint64(content, sum)
 	}
 	return sealed(content)
-}
-
-// checkClock reports pages of different ages: tx must be the one after the
-// transaction that the clock names, and nothing in it may have changed yet.
-func checkClock(tx *bbolt.Tx) error {
-	if have := tx.Bucket(bucketNode).Get(keyClock); string(have) != string(clock(tx, uint64(tx.ID())-1)) {
-		return fmt.Errorf("%w: its pages are of different ages", codec.ErrCorrupt)
-	}
-	return nil
 }

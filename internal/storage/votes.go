@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
 	"github.com/prytany/prytany/internal/codec"
@@ -57,35 +58,145 @@ func mix(n uint64) uint64 {
 	return n ^ n>>31
 }
 
-// root returns the record that vouches for the headers of groups.
-func root(groups map[paxos.GroupID]*groupFile) *raft.Log {
-	count, sum := uint64(0), uint64(0)
-	for _, f := range groups {
+// A root is the record that vouches for all headers, and says how old it is: a
+// page to which bbolt's tree leads by mistake may be a whole one of the past.
+type root struct {
+	count   uint64 // of headers
+	sum     uint64 // of their marks
+	txid    uint64 // of the transaction that wrote it
+	deletes bool   // the next transaction may be one that deletes and does not write the root
+}
+
+// root returns the root that the next transaction writes.
+func (s *Store) root(deletes bool) root {
+	r := root{txid: s.txid + 1, deletes: deletes}
+	for _, f := range s.groups {
 		if f.mark != 0 {
-			count, sum = count+1, sum+f.mark
+			r.count, r.sum = r.count+1, r.sum+f.mark
 		}
 	}
-	content := binary.LittleEndian.AppendUint64(binary.AppendUvarint(nil, count), sum)
-	return &raft.Log{Index: rootIndex, Type: raft.LogNoop, Data: sealed(content)}
+	return r
+}
+
+func (r root) log() *raft.Log {
+	b := binary.AppendUvarint(nil, r.count)
+	b = binary.AppendUvarint(b, r.sum)
+	b = binary.AppendUvarint(b, r.txid)
+	deletes := byte(0)
+	if r.deletes {
+		deletes = 1
+	}
+	return &raft.Log{Index: rootIndex, Type: raft.LogNoop, Data: sealed(append(b, deletes))}
+}
+
+func openRoot(record []byte) (r root, err error) {
+	b, err := unsealed(record)
+	if err != nil {
+		return r, err
+	}
+	for _, n := range []*uint64{&r.count, &r.sum, &r.txid} {
+		v, size := binary.Uvarint(b)
+		if size <= 0 {
+			return r, codec.ErrCorrupt
+		}
+		*n, b = v, b[size:]
+	}
+	if len(b) != 1 {
+		return r, codec.ErrCorrupt
+	}
+	r.deletes = b[0] == 1
+	return r, nil
+}
+
+// isOf reports whether r is the root of a file whose last transaction is txid.
+func (r root) isOf(txid uint64) bool {
+	return r.txid == txid || r.deletes && r.txid+1 == txid
+}
+
+// readRoot reads the root of the log.db at path, without writing to it.
+func readRoot(path string, opts *bbolt.Options) (root, error) {
+	locked := *opts
+	locked.ReadOnly = true
+	votes, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &locked})
+	if err != nil {
+		return root{}, err
+	}
+	defer func() { _ = votes.Close() }()
+	record, err := recordOf(votes, path, rootIndex)
+	if err != nil {
+		return root{}, err
+	}
+	return openRoot(record)
+}
+
+// An opening is what node.db notes of log.db before it is opened, since each
+// opening is a transaction that does not write the root.
+type opening struct {
+	from uint64 // last transaction of log.db when all was well
+	root uint64 // the root's transaction then
+	many uint64 // openings since, none of which has written the root
+}
+
+// next checks that r may be the root of a log.db whose last transaction is
+// txid, and returns what to note before opening it.
+func (o opening) next(path string, txid uint64, r root) (opening, error) {
+	if r.isOf(txid) {
+		return opening{txid, r.txid, 1}, nil
+	}
+	if o.many > 0 && r.txid == o.root && o.from <= txid && txid <= o.from+o.many {
+		o.many++
+		return o, nil
+	}
+	return o, damaged(path, fmt.Sprintf("its pages are of different ages: transaction %d, root of %d", txid, r.txid))
+}
+
+// write writes logs and the root in one transaction.
+func (s *Store) write(logs []*raft.Log, deletes bool) error {
+	if s.failed != nil {
+		return s.failed
+	}
+	if err := s.votes.StoreLogs(append(logs, s.root(deletes).log())); err != nil {
+		return s.fail(explain(s.path(logFile), err))
+	}
+	s.txid++
+	return nil
+}
+
+// drop deletes the records from one index to another. bbolt's cursor skips
+// records if it deletes in a transaction that has written before, so that this
+// takes two.
+func (s *Store) drop(from, to uint64) error {
+	if err := s.write(nil, true); err != nil {
+		return err
+	}
+	if err := s.votes.DeleteRange(from, to); err != nil {
+		return s.fail(explain(s.path(logFile), err))
+	}
+	s.txid++
+	return nil
 }
 
 // record returns the record at index, nil if there is none.
 func (s *Store) record(index uint64) ([]byte, error) {
+	return recordOf(s.votes, s.path(logFile), index)
+}
+
+func recordOf(votes *raftboltdb.BoltStore, path string, index uint64) ([]byte, error) {
 	var l raft.Log
-	if err := s.votes.GetLog(index, &l); err != nil {
+	if err := votes.GetLog(index, &l); err != nil {
 		if errors.Is(err, raft.ErrLogNotFound) {
 			return nil, nil
 		}
-		return nil, damaged(s.path(logFile), err)
+		return nil, damaged(path, err)
 	}
 	if l.Index != index {
-		return nil, damaged(s.path(logFile), fmt.Sprintf("the record at %d says it is at %d", index, l.Index))
+		return nil, damaged(path, fmt.Sprintf("the record at %d says it is at %d", index, l.Index))
 	}
 	return l.Data, nil
 }
 
-// loadHeaders reads the headers of all groups and compares them with the root.
-func (s *Store) loadHeaders() error {
+// loadHeaders reads the headers of all groups, and compares them with the root.
+func (s *Store) loadHeaders(want root) error {
 	known, err := s.knownGroups()
 	if err != nil {
 		return err
@@ -98,14 +209,7 @@ func (s *Store) loadHeaders() error {
 			}
 			s.groups[g] = f
 		}
-		have, err := s.record(rootIndex)
-		if err != nil {
-			return err
-		}
-		if _, err := unsealed(have); err != nil {
-			return fmt.Errorf("list of groups: %w", err)
-		}
-		if string(have) != string(root(s.groups).Data) {
+		if is := s.root(false); is.count != want.count || is.sum != want.sum {
 			return damaged(s.path(logFile), "a group's header is lost or not the last one")
 		}
 		return nil
@@ -223,8 +327,8 @@ func (s *Store) loadVotes(f *groupFile) (votes []paxos.SlotVote, err error) {
 		return votes, err
 	}
 	if f.low > 0 && f.low < f.header.Trimmed {
-		if err := s.votes.DeleteRange(index(f.id, f.low), index(f.id, f.header.Trimmed-1)); err != nil {
-			return nil, s.fail(explain(s.path(logFile), err))
+		if err := s.drop(index(f.id, f.low), index(f.id, f.header.Trimmed-1)); err != nil {
+			return nil, err
 		}
 	}
 	f.marks = marks
@@ -265,10 +369,7 @@ func (s *Store) Save(updates []paxos.Update) error {
 	if len(logs) == 0 {
 		return nil
 	}
-	if err := s.votes.StoreLogs(append(logs, root(s.groups))); err != nil {
-		return s.fail(explain(s.path(logFile), err))
-	}
-	return nil
+	return s.write(logs, false)
 }
 
 // writable returns the group of u, with its marks read, if u can be written.
@@ -372,8 +473,8 @@ func (s *Store) Trim(g paxos.GroupID, below paxos.Slot) error {
 	}
 	slices.Sort(old)
 	for some := range slices.Chunk(old, trimStep) {
-		if err := s.votes.DeleteRange(index(g, some[0]), index(g, some[len(some)-1])); err != nil {
-			return s.fail(explain(s.path(logFile), err))
+		if err := s.drop(index(g, some[0]), index(g, some[len(some)-1])); err != nil {
+			return err
 		}
 		for _, slot := range some {
 			delete(f.marks, slot)
