@@ -178,7 +178,7 @@ func conditions(cmd *cobra.Command, ifRev uint64, ifAbsent bool, guard string) (
 	h := http.Header{}
 	if cmd.Flags().Changed("if-rev") {
 		if ifRev == 0 {
-			return nil, usage("--if-rev 0: revisions begin at 1").try(cmd.CommandPath() + " --if-absent …")
+			return nil, usage("--if-rev 0: revisions begin at 1").try(cmd.CommandPath() + " KEY VALUE --if-absent")
 		}
 		h.Set("If-Match", api.FormatETag(ifRev))
 	}

@@ -89,7 +89,7 @@ func (a *app) classify(err error) *cliError {
 		if p.Field != "" {
 			text = p.Field + ": " + text
 		}
-		return failure(codeUsage, "%s", text)
+		return failure(codeUsage, "%s", text).try("prytany help")
 	}
 	return failure(codeError, "%s", text)
 }

@@ -158,7 +158,7 @@ func (a *app) lockError(ctx context.Context, err error, name string, f lockFlags
 	case e.code == codeUsage:
 		return e
 	}
-	return failure(codeBeforeExec, "%s", e.text).try(e.hint)
+	return failure(codeBeforeExec, "lock %s was not acquired: %s", name, e.text).try(e.hint)
 }
 
 // hold keeps the lock until a signal comes or it is lost.

@@ -128,6 +128,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if bad != nil {
 		return bad
 	}
+	if err := cmd.ValidateFlagGroups(); err != nil {
+		return usage("%s: %v", commandName(cmd), err).try(cmd.CommandPath() + " --help")
+	}
 	a.patient = cmd.Flags().Changed("timeout")
 	if a.timeout <= 0 {
 		return usage("--timeout %s: want more than nothing", a.timeout).try(cmd.CommandPath() + " --timeout 10s")
