@@ -20,7 +20,7 @@ const (
 	attachFor = time.Minute
 	// tryFor bounds an attempt beside the wait that was asked for, and
 	// minTryFor is what it gets however little time there is.
-	tryFor    = 5 * time.Second
+	tryFor    = 3 * time.Second
 	minTryFor = 500 * time.Millisecond
 	// retryFor is how long a change is repeated after the first attempt that
 	// may have had an effect. The server remembers the answers to keys for ten

@@ -81,6 +81,7 @@ func (c *Client) newSession(ctx context.Context, cfg SessionConfig, shared bool)
 	s.renewed(sent, s.ttl)
 	if s.Remaining() <= 0 {
 		// It took more than a TTL to learn of it; nothing depends on it yet.
+		s.deadline = 0
 		if err := s.renew(ctx); err != nil {
 			s.lose(ErrSessionExpired)
 			return nil, fmt.Errorf("%w: %w", ErrSessionExpired, err)
@@ -158,10 +159,14 @@ func (s *Session) background(f func()) {
 	}
 }
 
-// renewed moves the deadline after a renewal that was sent at sent.
+// renewed moves the deadline after a renewal that was sent at sent. What is
+// over stays over: somebody may have been told.
 func (s *Session) renewed(sent, ttl time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.deadline != 0 && s.c.now() >= s.deadline {
+		return
+	}
 	s.deadline = max(s.deadline, sent+ttl-margin(ttl))
 }
 
@@ -174,7 +179,7 @@ func (s *Session) watch() {
 
 // keep renews the session, first when a third of its time has passed.
 func (s *Session) keep() {
-	for s.ctx.Err() == nil {
+	for s.check() {
 		if d := s.Remaining() - s.ttl*2/3 + margin(s.ttl); d > 0 {
 			s.sleep(min(d, watchEvery))
 			continue

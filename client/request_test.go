@@ -1,0 +1,264 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prytany/prytany/internal/api"
+)
+
+// TestOutcomes answers a change by a script, one line per attempt, and looks at
+// what the caller is told.
+func TestOutcomes(t *testing.T) {
+	problem := func(status int, code api.Code, applied api.Applied) func(*http.Request) (*http.Response, error) {
+		return func(*http.Request) (*http.Response, error) { return replyProblem(status, code, applied), nil }
+	}
+	lost := func(*http.Request) (*http.Response, error) { return nil, errLost }
+	down := func(*http.Request) (*http.Response, error) { return nil, &net.OpError{Op: "dial", Err: errLost} }
+	proxy := func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 502, Status: "502 Bad Gateway", Header: http.Header{}, Body: http.NoBody}, nil
+	}
+	login := func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 302, Status: "302 Found", Header: http.Header{"Location": {"/login"}}, Body: http.NoBody}, nil
+	}
+	noLeader := problem(503, api.CodeNoLeader, api.AppliedNo)
+	conflict := problem(412, api.CodeRevisionMismatch, api.AppliedNo)
+	tooLarge := problem(413, api.CodeTooLarge, api.AppliedNo)
+	unknown := problem(504, api.CodeOutcomeUnknown, api.AppliedUnknown)
+	for name, tt := range map[string]struct {
+		script []func(*http.Request) (*http.Response, error) // the last is repeated; nil: done
+		want   error                                         // of kinds; nil: none
+		fails  bool                                          // though want is nil
+	}{
+		"done":                         {script: []func(*http.Request) (*http.Response, error){nil}},
+		"no leader, then done":         {script: []func(*http.Request) (*http.Response, error){noLeader, noLeader, nil}},
+		"lost, then done":              {script: []func(*http.Request) (*http.Response, error){lost, silence, nil}},
+		"all down":                     {script: []func(*http.Request) (*http.Response, error){down}, want: ErrUnavailable},
+		"never a leader":               {script: []func(*http.Request) (*http.Response, error){down, noLeader}, want: ErrUnavailable},
+		"silent":                       {script: []func(*http.Request) (*http.Response, error){silence}, want: ErrUnknownOutcome},
+		"lost, then down":              {script: []func(*http.Request) (*http.Response, error){lost, down}, want: ErrUnknownOutcome},
+		"lost, then no leader":         {script: []func(*http.Request) (*http.Response, error){lost, noLeader}, want: ErrUnknownOutcome},
+		"unknown to the server":        {script: []func(*http.Request) (*http.Response, error){unknown, noLeader}, want: ErrUnknownOutcome},
+		"conflict":                     {script: []func(*http.Request) (*http.Response, error){conflict}, want: ErrConflict},
+		"lost, then a binding refusal": {script: []func(*http.Request) (*http.Response, error){lost, conflict}, want: ErrConflict},
+		"lost, then another refusal":   {script: []func(*http.Request) (*http.Response, error){lost, tooLarge}, want: ErrUnknownOutcome},
+		"too large":                    {script: []func(*http.Request) (*http.Response, error){tooLarge}, fails: true},
+		"broken node":                  {script: []func(*http.Request) (*http.Response, error){problem(500, api.CodeInternal, api.AppliedUnknown)}, want: ErrUnknownOutcome},
+		"gateway without nodes":        {script: []func(*http.Request) (*http.Response, error){proxy}, want: ErrUnknownOutcome},
+		"redirected elsewhere":         {script: []func(*http.Request) (*http.Response, error){login}, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := 0
+				c, f := newFake(t, Config{}, func(_ *fake, req *http.Request) (*http.Response, error) {
+					step := tt.script[min(n, len(tt.script)-1)]
+					n++
+					if step == nil {
+						return nil, nil
+					}
+					return step(req)
+				})
+				_, err := c.Put(t.Context(), "k", []byte("v"))
+				for _, kind := range kinds {
+					if got := errors.Is(err, kind); got != (kind == tt.want) {
+						t.Errorf("%v is %q: %v", err, kind, got)
+					}
+				}
+				if (err != nil) != (tt.want != nil || tt.fails) {
+					t.Errorf("err = %v", err)
+				}
+				if len(f.keys) != 1 {
+					t.Errorf("one change with %d keys", len(f.keys))
+				}
+				if f.now() > c.cfg.Timeout {
+					t.Errorf("took %v", f.now())
+				}
+			})
+		})
+	}
+}
+
+func TestNoRepetitionAfterTheServerForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, f := newFake(t, Config{}, func(*fake, *http.Request) (*http.Response, error) { return nil, errLost })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_, err := c.Put(ctx, "k", nil)
+		if !errors.Is(err, ErrUnknownOutcome) || f.now() > retryFor+time.Second {
+			t.Errorf("err = %v after %v", err, f.now())
+		}
+	})
+}
+
+func TestWhatCannotBeSentFailsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, f := newFake(t, Config{}, nil)
+		_, err := c.Put(t.Context(), "k", nil, ContentType("text/plain\r\nX: y"))
+		if !errors.Is(err, errRequest) {
+			t.Errorf("bad header: %v", err)
+		}
+		if _, err = c.Call(t.Context(), Call{Method: "BAD METHOD", Path: "config"}); !errors.Is(err, errRequest) {
+			t.Errorf("bad method: %v", err)
+		}
+		if f.now() != 0 || len(f.requests()) != 0 {
+			t.Errorf("took %v and %v", f.now(), f.requests())
+		}
+	})
+}
+
+func TestCallerWhoLeavesBlamesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newFake(t, Config{}, func(_ *fake, req *http.Request) (*http.Response, error) { return silence(req) })
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_, err := c.Get(ctx, "k")
+		if !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.Canceled) {
+			t.Errorf("err = %v", err)
+		}
+		if i, _ := c.pick(); i != 0 {
+			t.Error("turned away from an endpoint because the caller left")
+		}
+	})
+}
+
+func TestGetNewer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, f := newFake(t, Config{}, func(f *fake, req *http.Request) (*http.Response, error) {
+			wait, err := time.ParseDuration(req.URL.Query().Get("wait"))
+			if err != nil || wait > 5*time.Minute {
+				t.Errorf("wait %q", req.URL.Query().Get("wait"))
+			}
+			if change := 50*time.Second - f.now(); change > wait {
+				time.Sleep(wait)
+				return replyJSON(304, nil), nil
+			} else if change > 0 {
+				time.Sleep(change)
+			}
+			return nil, nil
+		})
+		e, err := c.GetNewer(t.Context(), "k", 6, time.Hour)
+		if err != nil || e.Revision != 7 || f.now() != 50*time.Second {
+			t.Errorf("%+v, %v at %v", e, err, f.now())
+		}
+	})
+}
+
+// A node counts what it is asked to change, once per key, and breaks the
+// connection instead of answering, as often as it is told.
+type node struct {
+	*httptest.Server
+	mu      sync.Mutex
+	lose    int
+	effects map[string]int
+	asked   int
+	names   []string
+}
+
+func newNode(t *testing.T, shared *node) *node {
+	n := shared
+	if n == nil {
+		n = &node{effects: map[string]int{}}
+	}
+	srv := httptest.NewServer(n)
+	t.Cleanup(srv.Close)
+	return &node{Server: srv, effects: n.effects}
+}
+
+func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked++
+	n.effects[r.Header.Get(api.HeaderIdempotencyKey)] = 1
+	name, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/v1/config/"))
+	if err == nil {
+		n.names = append(n.names, name)
+	}
+	if n.lose > 0 {
+		n.lose--
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set(api.HeaderRevision, "7")
+}
+
+// TestLostRepliesHaveOneEffect puts over real connections that break before the
+// reply.
+func TestLostRepliesHaveOneEffect(t *testing.T) {
+	state := &node{effects: map[string]int{}, lose: 5}
+	a, b := newNode(t, state), newNode(t, state)
+	c, err := New(Config{Endpoints: []string{a.URL, b.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	for range 3 {
+		if rev, err := c.Put(t.Context(), "k", []byte("v")); rev != 7 || err != nil {
+			t.Fatalf("put: %d, %v", rev, err)
+		}
+	}
+	if len(state.effects) != 3 || state.asked != 3+5 {
+		t.Errorf("%d effects of %d requests; want 3 of 8", len(state.effects), state.asked)
+	}
+}
+
+func TestNamesArriveWhole(t *testing.T) {
+	state := &node{effects: map[string]int{}}
+	srv := newNode(t, state)
+	c, err := New(Config{Endpoints: []string{srv.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	names := []string{
+		"a", "a/b", "a//b", "/a", "a/", "//", ".", "..", "a/../b", "./.", "...", "%", "%2F", "%%", "a#b", "a?b=c", "a b", " a ",
+		"a+b", "a;b", "a:b", "http://x/", "ä/日本/🔒", "\x01\t\n", "\\", `"`, "*", strings.Repeat("ü", 256), strings.Repeat("/", 512),
+	}
+	for _, name := range names {
+		if _, err := c.Put(t.Context(), name, nil); err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		if got := state.names[len(state.names)-1]; got != name {
+			t.Errorf("%q arrived as %q", name, got)
+		}
+	}
+}
+
+// TestSilentServers accept connections and say nothing.
+func TestSilentServers(t *testing.T) {
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer silent.Close()
+	state := &node{effects: map[string]int{}}
+	good := newNode(t, state)
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	for _, tt := range []struct {
+		endpoints []string
+		want      error
+	}{
+		{[]string{silent.URL, good.URL}, nil},
+		{[]string{closed.Addr().String(), good.URL}, nil},
+		{[]string{silent.URL}, ErrUnknownOutcome},
+		{[]string{closed.Addr().String()}, ErrUnavailable},
+	} {
+		c, err := New(Config{Endpoints: tt.endpoints, Timeout: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Put(t.Context(), "k", nil); !errors.Is(err, tt.want) {
+			t.Errorf("%v: %v; want %v", tt.endpoints, err, tt.want)
+		}
+		_ = c.Close()
+	}
+}
