@@ -10,9 +10,11 @@ func (m *Machine) table(r Request) *answers.Table {
 	return &m.answers
 }
 
-// known returns the answer to a command that was applied before. A repetition
-// that may have been applied and forgotten since is refused: it must not have
-// its effect twice.
+// known returns the answer to a command that was applied before. One that is
+// older than what is remembered is refused: it must not have its effect twice.
+// Not only a repetition can be. The first attempt may be left over in a slot
+// that was not chosen, and be taken up long after the second had its answer,
+// when that is forgotten. If it was not repeated, it has not happened.
 func (m *Machine) known(r Request) (Result, bool) {
 	t := m.table(r)
 	if a := t.Get(r.ID); a != nil {
@@ -23,10 +25,13 @@ func (m *Machine) known(r Request) (Result, bool) {
 		res.Repeated = true
 		return res, true
 	}
-	if r.Retry && r.Since < t.Dropped {
+	switch {
+	case r.Since >= t.Dropped:
+		return Result{}, false
+	case r.Retry:
 		return refused(OutcomeUnknown, "the request was sent before, and its answer is forgotten"), true
 	}
-	return Result{}, false
+	return refused(Overloaded, "the request took too long to get here; nothing happened"), true
 }
 
 // remember keeps the first answer to r. Refusals after which the same request

@@ -13,7 +13,7 @@ import (
 const (
 	maxDue      = 100                    // commands that one Lead may return
 	maxSmear    = 500 * time.Millisecond // a new leader spreads equal deadlines so far
-	repeatAfter = 2 * time.Second        // a proposal of the leader that has not been applied is repeated
+	repeatAfter = 2 * time.Second        // an end that is proposed and has not been applied is proposed again
 	keepAnswers = 10 * time.Minute       // answers to callers' keys, at least
 	keepOwn     = time.Minute            // answers to the service's own ids, at least
 	sampleEvery = time.Second
@@ -27,8 +27,7 @@ const (
 type lessor struct {
 	ballot  synod.Ballot
 	leading bool
-	started bool          // our LeadCommand is applied
-	asked   time.Duration // when it was last proposed
+	started bool // our LeadCommand is applied
 	timers  map[timerKey]*timer
 	due     due.Queue[*timer]
 	samples []sample // oldest first: which revision was when
@@ -66,20 +65,21 @@ type sample struct {
 // once that is applied, the end of leases and lock-delays that have run out,
 // oldest first and at most 100 at a time, and of old answers. now is the same
 // clock as Apply's.
+//
+// The LeadCommand is proposed once. A second one could be left over in a slot
+// that was not chosen, and be taken up long after another has led: with it, an
+// expiry left over behind it would count again, and end a session that the
+// other leader had kept alive.
 func (m *Machine) Lead(b synod.Ballot, now time.Duration) (cmds [][]byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := &m.lessor
 	if !l.leading || l.ballot != b {
-		*l = lessor{ballot: b, leading: true, asked: now}
+		*l = lessor{ballot: b, leading: true}
 		return [][]byte{Encode(&LeadCommand{Ballot: b})}
 	}
 	if !l.started {
-		if now-l.asked < repeatAfter {
-			return nil
-		}
-		l.asked = now
-		return [][]byte{Encode(&LeadCommand{Ballot: b})}
+		return nil // it is in a slot, or this node will not lead for long
 	}
 	for _, c := range l.expire(now) {
 		cmds = append(cmds, Encode(c))

@@ -14,7 +14,7 @@ import (
 func (s *Service) propose(ctx context.Context, cmd Command, r *Request) (Result, Meta, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()
-	since := s.machine.Revision()
+	r.Since = s.machine.Revision()
 	for {
 		data, slot, err := s.cfg.Log.Propose(ctx, Encode(cmd))
 		if err == nil {
@@ -29,7 +29,7 @@ func (s *Service) propose(ctx context.Context, cmd Command, r *Request) (Result,
 			return res, meta, nil
 		}
 		if code := classify(err); code == OutcomeUnknown {
-			r.Retry, r.Since = true, since
+			r.Retry = true
 		}
 		if !pause(ctx) {
 			return Result{}, Meta{}, gaveUp(ctx, err, r.Retry)

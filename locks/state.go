@@ -33,7 +33,7 @@ var formatBounds = bounds{
 	perSession: 10_000,
 	bytes:      1 << 30,
 	answers:    100_000,
-	ownAnswers: 20_000,
+	ownAnswers: 65_536, // more than a leader takes at a time: none is forgotten before its request is old
 	history:    8,
 	idle:       10_000,
 	ended:      10_000,

@@ -18,7 +18,7 @@ type Request struct {
 	Own   bool   // the service made ID, not the caller: remembered for a shorter time
 	Hash  uint64 // of what a repetition must have in common
 	Retry bool   // an earlier attempt may have had its effect
-	Since uint64 // Retry: a revision from before the first attempt
+	Since uint64 // a revision from before the first attempt
 }
 
 // Wire writes or reads r.
