@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prytany/prytany/leader"
@@ -92,6 +94,10 @@ func (m *nemesis) last() {
 	}
 	a := w.rng.IntN(n)
 	b := (a + 1 + w.rng.IntN(n-1)) % n
+	if n >= 5 && chance(w.rng, 0.5) {
+		m.graph()
+		return
+	}
 	switch w.rng.IntN(4) {
 	case 0: // a broken path; everybody has neighbours
 		w.trace.add(line{w.now, -1, "a path stays cut", [2]int{a + 1, b + 1}})
@@ -111,6 +117,61 @@ func (m *nemesis) last() {
 		w.nodes[a].downFor++
 		w.nodes[a].down("is killed for good")
 	}
+}
+
+// graph cuts paths at random, for good, such that some node still reaches a
+// majority. Whoever may be further than one neighbour from a leader is out of
+// it: requests are passed on once only, and a member that nobody asks anything
+// does not learn how far others are.
+func (m *nemesis) graph() {
+	w := m.w
+	n := len(w.nodes)
+	var far [][]int // far[a][b]: hops from a to b
+	for far == nil || !slices.ContainsFunc(far, reachesMajority) {
+		far = make([][]int, n)
+		for a := range far {
+			far[a] = slices.Repeat([]int{n}, n)
+			far[a][a] = 0
+		}
+		for a := range n {
+			for b := range a {
+				if chance(w.rng, 0.6) {
+					far[a][b], far[b][a] = 1, 1
+				}
+			}
+		}
+	}
+	m.cuts(func(x, y int) bool { return far[x][y] > 1 })
+	w.trace.add(line{w.now, -1, "only these paths stay", fmt.Sprint(far)})
+	for k := range n {
+		for a := range n {
+			for b := range n {
+				far[a][b] = min(far[a][b], far[a][k]+far[k][b])
+			}
+		}
+	}
+	for a := range n {
+		for b := range n {
+			if reachesMajority(far[b]) {
+				m.kept[a] = m.kept[a] || far[a][b] > 2
+			}
+		}
+		if m.kept[a] {
+			w.nodes[a].deaf++
+		}
+	}
+}
+
+// reachesMajority reports whether a node that is so far from each reaches a
+// majority directly.
+func reachesMajority(far []int) bool {
+	near := 0
+	for _, d := range far {
+		if d <= 1 {
+			near++
+		}
+	}
+	return near > len(far)/2
 }
 
 // start begins fault f and returns what ends it, nil if it has no object.

@@ -247,16 +247,10 @@ func (w *World) probe(n *node) {
 // and has served a read.
 func (w *World) converged() bool {
 	for _, n := range w.nodes {
-		if n.host == nil {
-			if w.nemesis.keeps(n.index) {
-				continue
-			}
-			return false
-		}
 		if w.nemesis.keeps(n.index) {
 			continue
 		}
-		if n.machine == nil || n.machine.applied != w.oracle.Chosen() || len(n.open) > 0 || !n.served {
+		if n.host == nil || n.machine == nil || n.machine.applied != w.oracle.Chosen() || len(n.open) > 0 || !n.served {
 			return false
 		}
 	}
