@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/prytany/prytany/client"
+	"github.com/prytany/prytany/internal/api"
 )
 
 // The exit codes, as documented in docs/cli.md.
@@ -190,7 +191,7 @@ func (a *app) keyError(err error, key string, rev uint64, guard string) error {
 		if name, fence, ok := cutLast(guard, ':'); ok {
 			return failure(codeRefused, "%s is unchanged: %s", key, staleText(p, name, fence)).try("prytany locks " + name)
 		}
-	case errors.Is(err, client.ErrNotFound):
+	case p.Code == string(api.CodeKeyNotFound):
 		return failure(codeNotFound, "there is no key %s", key).try("prytany list")
 	}
 	return err

@@ -115,9 +115,9 @@ func (a *app) sessionList() *cobra.Command {
 			if a.json() {
 				return printList(a, list)
 			}
-			t := newTable("ID", "NAME", "TTL", "LEFT", "HOLDS", "WAITS", "KEYS")
+			t := newTable("ID", "NAME", "TTL", "LEFT") // what a session has is not in listings
 			for _, s := range list {
-				t.add(sessionRow(s)...)
+				t.add(sessionRow(s)[:4]...)
 			}
 			return a.print(t)
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -18,13 +19,20 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show quorum, leader and the state of each node on one screen",
 		Args:  exactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			group := a.group
+			c, err := a.nodeClient()
 			if err != nil {
 				return err
 			}
 			st, err := fetch[api.Status](cmd.Context(), c, client.Call{Path: "status"})
 			if err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("group") {
+				st.Groups = slices.DeleteFunc(st.Groups, func(g api.GroupStatus) bool { return g.Group != group })
+				if len(st.Groups) == 0 {
+					return failure(codeNotFound, "node %s has no part in group %s", st.Name, group).try("prytany status")
+				}
 			}
 			if a.json() {
 				return a.printJSON(st)
@@ -36,6 +44,12 @@ func (a *app) statusCommand() *cobra.Command {
 			return a.showStatus(st, members.Members)
 		},
 	}
+}
+
+// nodeClient returns a client for what belongs to a node and not to a group.
+func (a *app) nodeClient() (*client.Client, error) {
+	a.group = api.MainGroup
+	return a.client()
 }
 
 func (a *app) showStatus(st api.Status, members []api.Member) error {
@@ -77,7 +91,7 @@ func (a *app) membersCommand() *cobra.Command {
 		Short: "List the nodes: what gossip says and what the groups say",
 		Args:  exactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.nodeClient()
 			if err != nil {
 				return err
 			}
