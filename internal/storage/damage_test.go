@@ -177,10 +177,7 @@ func TestFlippedBytesAreNoticedOrHarmless(t *testing.T) {
 	for name, b := range good {
 		hit, n := 0, 0
 		for at := 0; at < len(b); at += *every {
-			bad := files{}
-			for k, v := range good {
-				bad[k] = v
-			}
+			bad := maps.Clone(good)
 			bad[name] = bytes.Clone(b)
 			bad[name][at] ^= 1 << (at % 8)
 			if n++; noticed(t, dir, fmt.Sprintf("%s byte %d", name, at), bad, want) {
@@ -188,6 +185,16 @@ func TestFlippedBytesAreNoticedOrHarmless(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d of %d flipped bits noticed, the others without effect", name, hit, n)
+		for at := 16; at < 80; at += 5 { // what the two meta pages hold
+			for _, page := range []int{0, pageSize} {
+				bad := maps.Clone(good)
+				bad[name] = bytes.Clone(b)
+				bad[name][page+at] ^= 1 << (at % 8)
+				if !noticed(t, dir, fmt.Sprintf("%s byte %d", name, page+at), bad, want) {
+					t.Errorf("%s: a flipped bit of the meta page at %d went unnoticed", name, page+at)
+				}
+			}
+		}
 	}
 }
 
@@ -210,20 +217,14 @@ func TestLostAndWildWritesAreNoticed(t *testing.T) {
 				if (p+1)*pageSize > len(with) {
 					continue
 				}
-				bad := files{}
-				for k, v := range good {
-					bad[k] = v
-				}
+				bad := maps.Clone(good)
 				bad[name] = bytes.Clone(b)
 				copy(page(bad[name], p), page(with, p))
 				noticed(t, dir, fmt.Sprintf("%s page %d %s", name, p, what), bad, want)
 			}
 		}
 		for size := 0; size < len(b); size += pageSize / 2 {
-			bad := files{}
-			for k, v := range good {
-				bad[k] = v
-			}
+			bad := maps.Clone(good)
 			bad[name] = b[:size]
 			noticed(t, dir, fmt.Sprintf("%s cut to %d", name, size), bad, want)
 		}

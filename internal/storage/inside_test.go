@@ -155,3 +155,81 @@ func TestOpeningsThatEndEarly(t *testing.T) {
 		}
 	}
 }
+
+// TestAnInterruptedTrimIsFinished: votes that a header has given up are
+// deleted after a restart, too.
+func TestAnInterruptedTrimIsFinished(t *testing.T) {
+	dir := t.TempDir()
+	s := reopen(t, dir)
+	u := update[0]
+	for slot := range paxos.Slot(5) {
+		u.Votes = append(u.Votes, paxos.SlotVote{Slot: slot + 1, Config: 1, Chosen: true})
+	}
+	u.Header.Trimmed = 4
+	if err := s.Save([]paxos.Update{u}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, dir)
+	if d, err := s.Load(1); err != nil || len(d.Votes) != 2 {
+		t.Fatalf("Load = %+v, %v; want the votes of slots 4 and 5", d, err)
+	}
+	for slot := range paxos.Slot(5) {
+		record, err := s.record(index(1, slot+1))
+		if gone := record == nil; err != nil || gone != (slot+1 < 4) {
+			t.Errorf("the record of slot %d is gone: %v, %v", slot+1, gone, err)
+		}
+	}
+}
+
+// TestASnapshotIsNotWrittenOver: until the switch, the one before must stay,
+// even if both are of one slot.
+func TestASnapshotIsNotWrittenOver(t *testing.T) {
+	s := reopen(t, t.TempDir())
+	var before []byte
+	for range 4 {
+		if err := s.SaveSnapshot(1, paxos.Snapshot{Slot: 5, Data: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		name, err := s.presentSnapshot(1)
+		if err != nil || string(name) == string(before) {
+			t.Errorf("the new snapshot is in bucket %x, as the one before was; %v", name, err)
+		}
+		before = name
+	}
+}
+
+func FuzzOpenRecords(f *testing.F) {
+	f.Add(root{count: 3, sum: 1 << 63, txid: 9, deletes: true}.log().Data[5:])
+	f.Add([]byte{5, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		record := sealed(content)
+		if r, err := openRoot(record); err == nil {
+			if again, err := openRoot(r.log().Data); err != nil || again != r {
+				t.Fatalf("root %+v became %+v, %v", r, again, err)
+			}
+		}
+		if h, err := openHead(record); err == nil && len(h.bucket)+len(h.membership) > len(content) {
+			t.Fatalf("head %+v has more than there is", h)
+		}
+		_, _ = openVote(record, 5)
+	})
+}
+
+func FuzzPage(f *testing.F) {
+	f.Add(append(make([]byte, 8), 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 'k', 'v'))
+	f.Fuzz(func(t *testing.T, page []byte) {
+		if len(page) < pageHead {
+			return
+		}
+		p := elements{page: page}
+		if p.check() != nil {
+			return
+		}
+		for i := range p.count() {
+			_, _ = p.key(i), p.bucket(i)
+		}
+	})
+}
