@@ -35,7 +35,7 @@ func (h *Host) lead() {
 	}
 	h.news = h.news || len(h.advice.Events) > 0
 	h.advice.Reset()
-	h.links = h.node.Links()
+	h.relink()
 	h.leadAt = time.Duration(h.node.Next())
 	if h.open.Load() == 0 {
 		return
@@ -43,6 +43,19 @@ func (h *Host) lead() {
 	for _, g := range h.order {
 		if g.queued() > 0 {
 			h.touch(g) // there may be a way to a leader now
+		}
+	}
+}
+
+// relink takes the new state of the links. What was forwarded over one that is
+// lost now gets no answer that could be waited for: a peer that stands still
+// or cannot be reached any more does not close its connection.
+func (h *Host) relink() {
+	before := h.links
+	h.links = h.node.Links()
+	for _, l := range before {
+		if l.Up && !h.linkUp(l.Peer) {
+			h.abandon(l.Peer)
 		}
 	}
 }

@@ -124,6 +124,38 @@ func TestCutOffNodeIsServedByANeighbour(t *testing.T) {
 	}
 }
 
+func TestRequestsUnderWayEndWithTheLink(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		isolate bool
+	}{{"link", false}, {"leader", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, 3, 3, func(c *Config) { c.RetryAfter = time.Minute })
+			l := w.settle()
+			asked := (l + 1) % 3
+			for _, other := range w.nodes {
+				if a, b := w.nodes[l].id, other.id; a != b && (c.isolate || int(b) == asked+1) {
+					w.cut[[2]synod.NodeID{min(a, b), max(a, b)}] = true
+				}
+			}
+			begin := w.now
+			change, read := w.submit(asked, KindPropose, "x"), w.submit(asked, KindBarrier, "")
+			w.until("two answers", func() bool { return *change != nil && *read != nil })
+			if took := w.now - begin; took > 5*time.Second {
+				t.Errorf("answers after %v", took)
+			}
+			if err := (*change).Err; !errors.Is(err, paxos.ErrUnknownOutcome) {
+				t.Errorf("proposal: %v; want %v", err, paxos.ErrUnknownOutcome)
+			}
+			var refused *paxos.NotLeaderError
+			if err := (*read).Err; !errors.As(err, &refused) {
+				t.Errorf("barrier: %v; want a refusal", err)
+			}
+			w.do(asked, KindPropose, "y")
+		})
+	}
+}
+
 func TestSnapshotTrimRestart(t *testing.T) {
 	w := newWorld(t, 3, 3, func(c *Config) { c.SnapshotSlots, c.TailSlots = 20, 5 })
 	l := w.settle()
