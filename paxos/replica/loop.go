@@ -74,6 +74,12 @@ func (h *Host) gather() (more bool) {
 		h.inbox = nil
 	}
 	h.mu.Unlock()
+	// What has arrived must not be handled as of a moment before it was sent, or
+	// a lease that it extends would be counted from too early on. The process
+	// may have stood still since Poll was given its time.
+	if h.clock != nil {
+		h.now = max(h.now, h.clock())
+	}
 
 	h.well.Disk = h.well.Disk && h.now >= h.slowUntil
 	h.well.Loop = h.well.Loop && h.lateWakes < lateAfter
