@@ -1,6 +1,8 @@
 package paxos
 
 import (
+	"slices"
+
 	"github.com/prytany/prytany/internal/invariant"
 	"github.com/prytany/prytany/synod"
 )
@@ -82,6 +84,10 @@ type durable struct {
 // above the snapshot once more, because a machine's state is only durable in
 // its snapshot. (The first Flush would do it too.)
 func (g *Group) Recover(out *Effects) { g.emit(out) }
+
+// SetPeers replaces Config.Peers: a learner may have been told of nobody who
+// can help it, or those it was told of may be gone.
+func (g *Group) SetPeers(peers []synod.NodeID) { g.cfg.Peers = slices.Clone(peers) }
 
 // Receive handles one message from a peer. Nothing a peer can send makes it
 // panic; what is malformed, late or not for this member is ignored.

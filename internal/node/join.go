@@ -170,10 +170,18 @@ func (n *Node) takeView(v fd.View) error {
 	if n.clusterID() == "" {
 		return nil
 	}
-	if groups, _ := n.host.Status(); len(groups) == 0 {
+	if groups, _ := n.host.Status(); homeless(groups) {
 		n.host.Learn(paxos.Main, n.members(v))
 	}
 	return nil
+}
+
+// homeless reports whether nothing of main has arrived here yet. Whoever was
+// asked for it may be gone by now, or may have been nobody: a node that was
+// stopped while it joined knows its cluster before gossip shows it any peer.
+func homeless(groups []replica.GroupStatus) bool {
+	i := slices.IndexFunc(groups, func(g replica.GroupStatus) bool { return g.Group == paxos.Main })
+	return i < 0 || groups[i].Membership.ID == 0
 }
 
 // members lists the nodes of this cluster that gossip shows alive.
@@ -267,7 +275,7 @@ func (n *Node) candidate(g replica.GroupStatus) (fd.Node, bool) {
 		if !learns || p.State != fd.Alive || p.Cluster != n.clusterID() || g.Membership.Seat(p.ID) >= 0 {
 			continue
 		}
-		if from+admitLag < g.Decided {
+		if !ready(g, from) {
 			continue
 		}
 		if slices.ContainsFunc(g.Membership.Voters, func(m paxos.Member) bool { return m.Name == p.Name }) {
@@ -277,6 +285,14 @@ func (n *Node) candidate(g replica.GroupStatus) (fd.Node, bool) {
 		return p, true
 	}
 	return fd.Node{}, false
+}
+
+// ready reports whether a learner that asks for what comes from slot from on
+// may become a voter. It must have received the present configuration, which
+// shows that what is sent to it arrives: to count on a node that can only
+// speak, or whose address is wrong, could end the second quorum of two for good.
+func ready(g replica.GroupStatus, from paxos.Slot) bool {
+	return from > max(g.Membership.Start, 1) && from+admitLag >= g.Decided
 }
 
 func (n *Node) admitOne(ctx context.Context, p fd.Node) {

@@ -134,12 +134,17 @@ func (h *Host) Bootstrap(g paxos.GroupID, m paxos.Membership) error {
 
 // Learn makes this node a learner of group g, if it has no part in it yet;
 // from are members to catch up from. Until a snapshot has arrived nothing is
-// saved: a node that restarts before must be told again.
+// saved, and a later call replaces from: a node that restarts before must be
+// told again.
 func (h *Host) Learn(g paxos.GroupID, from []synod.NodeID) {
 	from = slices.Clone(from)
 	h.post(func() {
-		if h.groups[g] == nil && g != 0 {
+		switch known := h.groups[g]; {
+		case g == 0:
+		case known == nil:
 			h.learn(g, from)
+		case known.status.Membership.ID == 0:
+			known.core.SetPeers(from)
 		}
 	})
 }
