@@ -110,7 +110,8 @@ func (a *acquisition) again(err error, shared bool) bool {
 // ask asks the server until it grants or refuses. It may be called again, for
 // the same answer.
 func (a *acquisition) ask(ctx context.Context, patient bool) (fence uint64, err error) {
-	body, err := json.Marshal(api.Acquire{Session: a.s.id, Note: a.note})
+	s := a.s // a may go on with another before the hook below has run
+	body, err := json.Marshal(api.Acquire{Session: s.id, Note: a.note})
 	if err != nil {
 		return 0, fmt.Errorf("prytany: %w", err)
 	}
@@ -119,7 +120,7 @@ func (a *acquisition) ask(ctx context.Context, patient bool) (fence uint64, err 
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(a.s.ctx, func() { cancel(context.Cause(a.s.ctx)) })()
+	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
 	r := request{
 		method: http.MethodPut, path: "locks/" + escape(a.name), body: body, header: jsonHeader(),
 		change: true, key: a.key, timeless: true, patient: patient,

@@ -41,7 +41,8 @@ type Config struct {
 	// they are asked to wait. 0 means 10 s.
 	Timeout time.Duration
 	// HTTPClient sends the requests. nil means one of this client's own that
-	// notices dead connections within seconds.
+	// notices dead connections within seconds. A Timeout in it breaks waits off
+	// that take longer. Redirects are not followed.
 	HTTPClient *http.Client
 	// Log receives what a developer may want to see. nil means silence.
 	Log *slog.Logger
