@@ -17,7 +17,7 @@ import (
 	"github.com/prytany/prytany/synod"
 )
 
-var every = flag.Int("every", 499, "damage one byte in so many; 1 takes ten minutes")
+var every = flag.Int("every", 997, "damage one byte in so many; 1 takes ten minutes")
 
 const pageSize = 4096
 

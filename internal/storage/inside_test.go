@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
 
 	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/synod"
 )
 
 func reopen(t *testing.T, dir string) *Store {
@@ -181,6 +183,38 @@ func TestAnInterruptedTrimIsFinished(t *testing.T) {
 		if gone := record == nil; err != nil || gone != (slot+1 < 4) {
 			t.Errorf("the record of slot %d is gone: %v, %v", slot+1, gone, err)
 		}
+	}
+}
+
+// TestAnOldOrLostHeaderIsNoticed: all pages and records are sound and of the
+// last transaction, but for one header.
+func TestAnOldOrLostHeaderIsNoticed(t *testing.T) {
+	for name, harm := range map[string]func(s *Store, old *raft.Log) error{
+		"old":  func(s *Store, old *raft.Log) error { return s.write([]*raft.Log{old}, false) },
+		"lost": func(s *Store, old *raft.Log) error { return s.drop(old.Index, old.Index) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := reopen(t, dir)
+			if err := s.Save(update); err != nil {
+				t.Fatal(err)
+			}
+			var old raft.Log
+			if err := s.votes.GetLog(index(1, 0), &old); err != nil {
+				t.Fatal(err)
+			}
+			later := update[0]
+			later.Header.Promised = synod.Ballot{Round: 9, Member: 1}
+			if err := s.Save([]paxos.Update{later}); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(harm(s, &old), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(dir, Options{}); !errors.Is(err, ErrDamaged) {
+				t.Errorf("Open: %v; want ErrDamaged", err)
+			}
+		})
 	}
 }
 
