@@ -46,22 +46,33 @@ func (g delegate) MergeRemoteState([]byte, bool)   {}
 
 // NotifyAlive refuses what we cannot understand and nodes of other clusters.
 func (g delegate) NotifyAlive(m *memberlist.Node) error {
+	_, err := g.refuse(m)
+	return err
+}
+
+// refuse is an error if m cannot be understood; foreign is its cluster, if that
+// is the reason.
+func (g delegate) refuse(m *memberlist.Node) (foreign string, err error) {
 	n, err := describe(m)
 	if err != nil {
-		return err
+		return "", err
 	}
 	g.d.mu.Lock()
 	defer g.d.mu.Unlock()
 	if own := g.d.self.Cluster; own != "" && n.Cluster != "" && own != n.Cluster {
-		return fmt.Errorf("fd: node %q belongs to cluster %s, this one to %s", n.Name, n.Cluster, own)
+		return n.Cluster, fmt.Errorf("fd: node %q "+foreignText+" %s, this one to %s", n.Name, n.Cluster, own)
 	}
-	return nil
+	return "", nil
 }
 
 // NotifyMerge refuses to join with a cluster that has a node we would refuse.
 func (g delegate) NotifyMerge(peers []*memberlist.Node) error {
 	for _, p := range peers {
-		if err := g.NotifyAlive(p); err != nil {
+		foreign, err := g.refuse(p)
+		if foreign != "" {
+			g.d.stranger(p.Address(), err)
+		}
+		if err != nil {
 			return err
 		}
 	}

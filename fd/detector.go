@@ -7,6 +7,7 @@ import (
 	"log"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 const (
 	joinFirst = 250 * time.Millisecond // back-off between attempts to join, doubled
 	joinLast  = 10 * time.Second       // up to this
+	tellAfter = 3                      // attempts before the log says that nobody answers; again after twice as many
 	spread    = 2 * time.Second        // the longest wait for a change to leave this node
 )
 
@@ -31,9 +33,10 @@ type Detector struct {
 	dirty chan struct{} // of capacity one: self has changed
 
 	// Held for moments only; never while calling memberlist.
-	mu    sync.Mutex
-	self  Node
-	table table
+	mu      sync.Mutex
+	self    Node
+	table   table
+	foreign map[string]bool // addresses of nodes of other clusters that were told of
 }
 
 // New opens the gossip sockets and returns a detector that knows only itself.
@@ -54,6 +57,8 @@ func New(cfg Config) (*Detector, error) {
 		dirty: make(chan struct{}, 1),
 		self:  cfg.Self,
 		table: table{members: make(map[synod.NodeID]member)},
+
+		foreign: make(map[string]bool),
 	}
 	settings := cfg.settings(log.New(&logWriter{log: cfg.Log}, "", 0))
 	settings.Delegate, settings.Events, settings.Ping = delegate{d}, delegate{d}, delegate{d}
@@ -84,7 +89,8 @@ func (d *Detector) Run(ctx context.Context) error {
 func (d *Detector) join(ctx context.Context) {
 	wait := joinFirst
 	var missed []string
-	for ctx.Err() == nil {
+	tell := tellAfter
+	for round := 1; ctx.Err() == nil; round++ {
 		d.mu.Lock()
 		forgot := d.table.forget(time.Now().Add(-d.cfg.KeepDead))
 		d.mu.Unlock()
@@ -95,13 +101,20 @@ func (d *Detector) join(ctx context.Context) {
 		if !slices.Equal(missing, missed) {
 			wait, missed = joinFirst, missing
 		}
+		var failed error
 		for _, addr := range missing {
 			if ctx.Err() != nil {
 				return
 			}
 			if _, err := d.list.Join([]string{addr}); err != nil {
 				d.cfg.Log.Debug("gossip: cannot join yet", "addr", addr, "retry", wait, "err", err)
+				failed = err
 			}
+		}
+		if failed != nil && round >= tell && d.alone() {
+			tell = 2 * round
+			d.cfg.Log.Warn("no other node answers; trying again for as long as it takes",
+				"tried", strings.Join(missing, ","), "err", strings.TrimSpace(failed.Error()))
 		}
 		// Spread over ±25 %, so that nodes that start together do not stay in step.
 		pause := time.NewTimer(wait*3/4 + rand.N(wait/2))
@@ -112,6 +125,13 @@ func (d *Detector) join(ctx context.Context) {
 		pause.Stop()
 		wait = min(2*wait, joinLast)
 	}
+}
+
+// alone reports whether no other node is known to live.
+func (d *Detector) alone() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !slices.ContainsFunc(d.table.view.Nodes, func(n Node) bool { return n.ID != d.self.ID && n.State != Dead })
 }
 
 // missing lists the addresses of seeds that are no live member, and of members
@@ -130,6 +150,24 @@ func (d *Detector) missing() (out []string) {
 	out = append(out, d.cfg.Join...)
 	slices.Sort(out)
 	return slices.DeleteFunc(slices.Compact(out), func(addr string) bool { return alive[addr] })
+}
+
+// maxForeign bounds how many nodes of other clusters are told of.
+const maxForeign = 64
+
+// stranger says, once for each address, that a node of another cluster was
+// met: a data directory or an address to join is not what somebody thinks.
+func (d *Detector) stranger(addr string, why error) {
+	d.mu.Lock()
+	news := !d.foreign[addr] && len(d.foreign) < maxForeign
+	if news {
+		d.foreign[addr] = true
+	}
+	d.mu.Unlock()
+	if news {
+		d.cfg.Log.Warn("refused to gossip with a node of another cluster; check the data directories and the addresses to join",
+			"addr", addr, "why", why)
+	}
 }
 
 // publish tells others whenever self has changed.

@@ -3,6 +3,7 @@ package fd
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -170,6 +171,69 @@ func TestOtherClusterIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, a, "a sees that the newcomer has joined", func(v View) bool { n, _ := v.Find(3); return n.Cluster == "red" })
+}
+
+// A diary keeps the lines of one text and above a level, and tells of each.
+type diary struct {
+	slog.Handler
+	lines chan string
+}
+
+func newDiary() (*slog.Logger, <-chan string) {
+	d := diary{slog.DiscardHandler, make(chan string, 100)}
+	return slog.New(d), d.lines
+}
+
+func (d diary) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (d diary) Handle(_ context.Context, r slog.Record) error {
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
+	select {
+	case d.lines <- line:
+	default:
+	}
+	return nil
+}
+
+func wantLine(t *testing.T, lines <-chan string, text string) {
+	t.Helper()
+	select {
+	case got := <-lines:
+		if !strings.Contains(got, text) {
+			t.Errorf("log says %q; want %q in it", got, text)
+		}
+	case <-time.After(patience):
+		t.Fatalf("log says nothing of %q", text)
+	}
+}
+
+func TestOtherClusterIsToldOfOnce(t *testing.T) {
+	aLog, aLines := newDiary()
+	bLog, bLines := newDiary()
+	a, _ := start(t, Config{Self: Node{ID: 1, Cluster: "red"}, Log: aLog})
+	b, _ := start(t, Config{Self: Node{ID: 2, Cluster: "blue"}, Log: bLog})
+	for range 3 {
+		if _, err := b.list.Join([]string{a.Addr()}); err == nil {
+			t.Fatal("blue joined red")
+		}
+	}
+	wantLine(t, bLines, "belongs to cluster red, this one to blue")
+	wantLine(t, aLines, "belongs to cluster blue, this one to red")
+	if n := len(aLines) + len(bLines); n != 0 {
+		t.Errorf("%d more lines; want none", n)
+	}
+}
+
+func TestNobodyAnswersIsToldOf(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // for a port that nobody has
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := l.Addr().String()
+	l.Close()
+	log, lines := newDiary()
+	start(t, Config{Self: node(1), Join: []string{nobody}, Log: log})
+	wantLine(t, lines, "no other node answers")
 }
 
 func TestConflicts(t *testing.T) {

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
+
+// foreignText is part of a refusal that the Detector itself tells of.
+const foreignText = "belongs to cluster"
 
 // quiet is how long a repeated line of memberlist stays at debug level.
 const quiet = 10 * time.Second
@@ -33,7 +37,7 @@ func (w *logWriter) Write(line []byte) (int, error) {
 		}
 	}
 	msg := string(text)
-	if level == slog.LevelInfo && w.repeats(msg) {
+	if level == slog.LevelInfo && (strings.Contains(msg, foreignText) || w.repeats(msg)) {
 		level = slog.LevelDebug
 	}
 	w.log.Log(context.Background(), level, "gossip: "+msg)
