@@ -237,6 +237,22 @@ func TestGossipIsAHint(t *testing.T) {
 	}
 }
 
+func TestGossipIsHeardBeforeTheConfiguration(t *testing.T) {
+	n := NewNode(Config{Self: 1, Incarnation: 1}, 0)
+	var out Output
+	n.SetGossip(2, GossipAlive, 0, &out)
+	n.SetGossip(3, GossipAlive, 0, &out)
+	n.SetGossip(3, GossipLeaving, 0, &out)
+	n.SetGossip(4, GossipDead, 0, &out)
+	n.SetGossip(4, GossipUnknown, 0, &out)
+	voters := []Voter{{Node: 1, Ordinal: 1}, {Node: 2, Ordinal: 2}, {Node: 3, Ordinal: 3}, {Node: 4, Ordinal: 4}}
+	n.SetGroup(1, Facts{Config: 1, Voters: voters}, 0, &out)
+	want := []Link{{Peer: 2, Gossip: GossipAlive}, {Peer: 3, Gossip: GossipLeaving}, {Peer: 4, Gossip: GossipUnknown}}
+	if got := n.Links(); !slices.Equal(got, want) {
+		t.Errorf("Links() = %+v; want %+v", got, want)
+	}
+}
+
 func TestManyGroupsGoInSeveralHeartbeats(t *testing.T) {
 	d := newDesk(t, Config{Self: 1, Incarnation: 1}, mutant{})
 	const groups = 2*MaxReports + 10

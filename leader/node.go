@@ -21,8 +21,9 @@ type Node struct {
 	beat  Instant // when the next ones are due
 	told  Instant // when the last ones were sent
 
-	peers  []*peer
-	groups []*group
+	peers   []*peer
+	rumours []rumour // by node
+	groups  []*group
 }
 
 // A mutant is the rule with something switched off, for tests that must
@@ -220,7 +221,9 @@ func (n *Node) lose(p *peer, now Instant, out *Output) {
 // a peer that is said to be leaving is not expected to claim, and a link that
 // is down already is judged at once if gossip agrees. Whoever answers
 // heartbeats is alive, whatever gossip says.
+// What it says of a node that is no peer yet is kept until it is one.
 func (n *Node) SetGossip(peer synod.NodeID, s Gossip, now Instant, out *Output) {
+	n.rumour(peer, s)
 	p := n.peer(peer)
 	if p == nil || p.gossip == s {
 		return

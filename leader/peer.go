@@ -66,6 +66,34 @@ func (n *Node) peer(id synod.NodeID) *peer {
 	return nil
 }
 
+// A rumour is what gossip last said about a node, peer or not.
+type rumour struct {
+	id    synod.NodeID
+	state Gossip
+}
+
+func (r rumour) byID(id synod.NodeID) int { return cmp.Compare(r.id, id) }
+
+// rumour remembers what gossip says about id: nothing, if that is unknown.
+func (n *Node) rumour(id synod.NodeID, s Gossip) {
+	i, ok := slices.BinarySearchFunc(n.rumours, id, rumour.byID)
+	switch {
+	case ok && s == GossipUnknown:
+		n.rumours = slices.Delete(n.rumours, i, i+1)
+	case ok:
+		n.rumours[i].state = s
+	case s != GossipUnknown:
+		n.rumours = slices.Insert(n.rumours, i, rumour{id, s})
+	}
+}
+
+func (n *Node) rumoured(id synod.NodeID) Gossip {
+	if i, ok := slices.BinarySearchFunc(n.rumours, id, rumour.byID); ok {
+		return n.rumours[i].state
+	}
+	return GossipUnknown
+}
+
 // meet makes peers of exactly the other voters of all groups.
 func (n *Node) meet() {
 	var ids []synod.NodeID
@@ -81,7 +109,7 @@ func (n *Node) meet() {
 	peers := make([]*peer, len(ids))
 	for i, id := range ids {
 		if peers[i] = n.peer(id); peers[i] == nil {
-			peers[i] = &peer{id: id}
+			peers[i] = &peer{id: id, gossip: n.rumoured(id)}
 		}
 	}
 	n.peers = peers
