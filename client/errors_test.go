@@ -100,3 +100,10 @@ func TestEndpoints(t *testing.T) {
 		t.Errorf("from the environment: %v, %v", c.Endpoints(), err)
 	}
 }
+
+func TestTwoConditionsOfAKindAreBothSent(t *testing.T) {
+	h := headerOf([]Condition{IfRevision(3), IfPresent(), IfAbsent()})
+	if got := fmt.Sprint(h.Values("If-Match"), h.Values("If-None-Match")); got != `["3" *] [*]` {
+		t.Errorf("sent %s", got)
+	}
+}

@@ -156,3 +156,38 @@ func TestSenselessAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestSessionLearnedOfLate takes longer than a TTL to open: it is renewed
+// before anything depends on it.
+func TestSessionLearnedOfLate(t *testing.T) {
+	for _, alive := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c, _ := newFake(t, Config{}, func(f *fake, req *http.Request) (*http.Response, error) {
+				switch {
+				case !isKeepAlive(req) && f.now() < 5*time.Second:
+					return nil, errLost
+				case isKeepAlive(req) && !alive:
+					return replyProblem(410, api.CodeSessionExpired, api.AppliedNo), nil
+				}
+				return nil, nil
+			})
+			s, err := c.NewSession(t.Context(), SessionConfig{TTL: 2 * time.Second})
+			if !alive {
+				if !errors.Is(err, ErrSessionExpired) {
+					t.Errorf("err = %v; want %v", err, ErrSessionExpired)
+				}
+				return
+			}
+			if err != nil || s.Remaining() <= 0 {
+				t.Fatalf("err = %v", err)
+			}
+			time.Sleep(time.Minute)
+			if err := s.Context().Err(); err != nil {
+				t.Error(err)
+			}
+			if err := s.End(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
