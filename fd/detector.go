@@ -33,10 +33,11 @@ type Detector struct {
 	dirty chan struct{} // of capacity one: self has changed
 
 	// Held for moments only; never while calling memberlist.
-	mu      sync.Mutex
-	self    Node
-	table   table
-	foreign map[string]bool // addresses of nodes of other clusters that were told of
+	mu          sync.Mutex
+	self        Node
+	table       table
+	foreign     map[string]bool // addresses of nodes of other clusters that were told of
+	foreignSeed string          // address to join that belongs to another cluster
 }
 
 // New opens the gossip sockets and returns a detector that knows only itself.
@@ -109,6 +110,7 @@ func (d *Detector) join(ctx context.Context) {
 			if _, err := d.list.Join([]string{addr}); err != nil {
 				d.cfg.Log.Debug("gossip: cannot join yet", "addr", addr, "retry", wait, "err", err)
 				failed = err
+				d.noteForeignSeed(addr, err)
 			}
 		}
 		if failed != nil && round >= tell && d.alone() {
@@ -125,6 +127,26 @@ func (d *Detector) join(ctx context.Context) {
 		pause.Stop()
 		wait = min(2*wait, joinLast)
 	}
+}
+
+// noteForeignSeed remembers that an address of Config.Join belongs to another
+// cluster.
+func (d *Detector) noteForeignSeed(addr string, err error) {
+	if !slices.Contains(d.cfg.Join, addr) || !strings.Contains(err.Error(), foreignText) {
+		return
+	}
+	d.mu.Lock()
+	d.foreignSeed = addr
+	d.mu.Unlock()
+	d.signal()
+}
+
+// ForeignSeed returns an address of Config.Join that has turned out to be a
+// node of another cluster, "" if there is none.
+func (d *Detector) ForeignSeed() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.foreignSeed
 }
 
 // alone reports whether no other node is known to live.

@@ -120,6 +120,10 @@ func (n *Node) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-n.gossip.Changed():
+			if addr := n.gossip.ForeignSeed(); addr != "" {
+				return fmt.Errorf("%w: %s holds a node of cluster %s, and %s is of another; give this node a directory of its own, or the right address to join",
+					storage.ErrForeign, n.cfg.DataDir, n.clusterID(), addr)
+			}
 			if err := n.takeView(n.gossip.View()); err != nil {
 				return err
 			}
@@ -258,7 +262,11 @@ func (n *Node) allowed(id synod.NodeID) bool {
 func (n *Node) admit(ctx context.Context) {
 	groups, _ := n.host.Status()
 	for _, g := range groups {
-		if g.Group != paxos.Main || !g.Leading || !g.Recovered || len(g.Membership.Voters) >= n.cfg.Voters {
+		if g.Group != paxos.Main || !g.Leading || !g.Recovered {
+			continue
+		}
+		n.tellNamesakes(g)
+		if len(g.Membership.Voters) >= n.cfg.Voters {
 			continue
 		}
 		if p, ok := n.candidate(g); ok {
@@ -278,13 +286,35 @@ func (n *Node) candidate(g replica.GroupStatus) (fd.Node, bool) {
 		if !ready(g, from) {
 			continue
 		}
-		if slices.ContainsFunc(g.Membership.Voters, func(m paxos.Member) bool { return m.Name == p.Name }) {
-			n.cfg.Log.Warn("a node joined under the name of a voter and stays a learner: it lost its disk, or the name is used twice", "name", p.Name, "node", p.ID)
+		if _, taken := namesake(g, p); taken {
 			continue
 		}
 		return p, true
 	}
 	return fd.Node{}, false
+}
+
+// namesake returns the voter, another node, whose name p has.
+func namesake(g replica.GroupStatus, p fd.Node) (paxos.Member, bool) {
+	for _, m := range g.Membership.Voters {
+		if m.Name == p.Name && m.Node != p.ID {
+			return m, true
+		}
+	}
+	return paxos.Member{}, false
+}
+
+// tellNamesakes says once of each node that it will never be made a voter.
+func (n *Node) tellNamesakes(g replica.GroupStatus) {
+	for _, p := range n.gossip.View().Nodes {
+		m, taken := namesake(g, p)
+		if !taken || p.State != fd.Alive || p.Cluster != n.clusterID() || slices.Contains(n.namesakes, p.ID) {
+			continue
+		}
+		n.namesakes = append(n.namesakes, p.ID)
+		n.cfg.Log.Warn("a node joined under the name of a voter and stays a learner: that one lost its disk, or the name is used twice",
+			"name", p.Name, "node", p.ID, "voter", m.Node)
+	}
 }
 
 // ready reports whether a learner that asks for what comes from slot from on

@@ -53,6 +53,8 @@ type Node struct {
 	ran     bool // Run was called: the parts close what they own
 	started time.Time
 
+	namesakes []synod.NodeID // told of; watch's alone
+
 	mu       sync.Mutex
 	services map[paxos.GroupID]*groupService
 	book     map[synod.NodeID]storage.Address // where members were last seen
