@@ -38,6 +38,9 @@ func TestUnsupportedCommand(t *testing.T) {
 	if got := w.raw([]byte{200, 1}); !got.Refused || got.Code != Internal || w.m.Unsupported() == nil {
 		t.Errorf("a newer version's: %+v, %v", got, w.m.Unsupported())
 	}
+	if _, err := w.m.Snapshot(); err == nil {
+		t.Error("a state without the command's effect became a snapshot")
+	}
 	if w.m.Revision() != 2 {
 		t.Errorf("revision %d; want 2: every command counts", w.m.Revision())
 	}

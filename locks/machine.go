@@ -85,7 +85,7 @@ func (m *Machine) Revision() uint64 {
 // StateHash returns a hash of the replicated state: equal on nodes that have
 // applied the same commands. It costs as much as a snapshot.
 func (m *Machine) StateHash() uint64 {
-	data, _ := m.Snapshot() // there is no error in memory
+	data, _ := m.Snapshot() // without a state there is none to compare
 	h := fnv.New64a()
 	h.Write(data)
 	return h.Sum64()

@@ -14,10 +14,14 @@ import (
 const snapshotVersion = 1
 
 // Snapshot returns the replicated state: a version byte, the state, and the
-// CRC32C of both. Equal states have equal bytes.
+// CRC32C of both. Equal states have equal bytes. Error: that of
+// [Machine.Unsupported]; a state without the effect of a command is none.
 func (m *Machine) Snapshot() ([]byte, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if m.unsupported != nil {
+		return nil, m.unsupported
+	}
 	c := wire.Coder{Buf: make([]byte, 0, int(m.bytes)+64*(m.locks.Len()+m.entries.Len()+m.sessions.Len())+1024)}
 	c.Buf = append(c.Buf, snapshotVersion)
 	m.state.code(&c)
