@@ -33,6 +33,10 @@ type Config struct {
 	// through. Empty means to wait for others to join this one.
 	Join []string
 
+	// Known lists gossip addresses at which members were seen earlier. They are
+	// tried like those of Join, but may have changed hands since.
+	Known []string
+
 	// Label keeps apart clusters that can reach each other: packets with
 	// another label are dropped unread. At most 255 bytes; empty means none.
 	Label string

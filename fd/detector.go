@@ -37,7 +37,9 @@ type Detector struct {
 	self        Node
 	table       table
 	foreign     map[string]bool // addresses of nodes of other clusters that were told of
-	foreignSeed string          // address to join that belongs to another cluster
+	tried       bool            // all of Config.Join, once
+	seedFound   bool            // then, at an address of it, a node we may talk to
+	foreignSeed string          // then, an address of it with a node of another cluster
 }
 
 // New opens the gossip sockets and returns a detector that knows only itself.
@@ -107,11 +109,17 @@ func (d *Detector) join(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			if _, err := d.list.Join([]string{addr}); err != nil {
+			_, err := d.list.Join([]string{addr})
+			if err != nil {
 				d.cfg.Log.Debug("gossip: cannot join yet", "addr", addr, "retry", wait, "err", err)
 				failed = err
-				d.noteForeignSeed(addr, err)
 			}
+			if round == 1 {
+				d.seedAnswered(addr, err)
+			}
+		}
+		if round == 1 {
+			d.triedAll()
 		}
 		if failed != nil && round >= tell && d.alone() {
 			tell = 2 * round
@@ -129,23 +137,45 @@ func (d *Detector) join(ctx context.Context) {
 	}
 }
 
-// noteForeignSeed remembers that an address of Config.Join belongs to another
-// cluster.
-func (d *Detector) noteForeignSeed(addr string, err error) {
-	if !slices.Contains(d.cfg.Join, addr) || !strings.Contains(err.Error(), foreignText) {
-		return
-	}
+// seedAnswered notes how an address of Config.Join answered to the first
+// attempt to join it.
+func (d *Detector) seedAnswered(addr string, err error) {
 	d.mu.Lock()
-	d.foreignSeed = addr
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	switch {
+	case !slices.Contains(d.cfg.Join, addr):
+	case err == nil:
+		d.seedFound = true
+	case strings.Contains(err.Error(), foreignText):
+		d.foreignSeed = addr
+	}
+}
+
+// triedAll ends the first attempt. Who has joined this node meanwhile was not
+// tried.
+func (d *Detector) triedAll() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tried = true
+	for _, n := range d.table.view.Nodes {
+		if n.State != Dead && slices.Contains(d.cfg.Join, n.GossipAddr) {
+			d.seedFound = true
+		}
+	}
 	d.signal()
 }
 
-// ForeignSeed returns an address of Config.Join that has turned out to be a
-// node of another cluster, "" if there is none.
+// ForeignSeed returns an address of Config.Join at which a node of another
+// cluster answered, "" if there is none. That is a mistake of whoever started
+// this node only if it was so from the start, and at no other address of
+// Config.Join a node of this cluster answered. Later an address may get another
+// owner, and nobody's cluster may end through that.
 func (d *Detector) ForeignSeed() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.tried || d.seedFound {
+		return ""
+	}
 	return d.foreignSeed
 }
 
@@ -169,7 +199,7 @@ func (d *Detector) missing() (out []string) {
 			out = append(out, n.GossipAddr)
 		}
 	}
-	out = append(out, d.cfg.Join...)
+	out = append(append(out, d.cfg.Join...), d.cfg.Known...)
 	slices.Sort(out)
 	return slices.DeleteFunc(slices.Compact(out), func(addr string) bool { return alive[addr] })
 }

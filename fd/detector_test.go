@@ -224,6 +224,42 @@ func TestOtherClusterIsToldOfOnce(t *testing.T) {
 	}
 }
 
+func TestForeignSeed(t *testing.T) {
+	red, _ := start(t, Config{Self: Node{ID: 1, Cluster: "red"}})
+	blue, _ := start(t, Config{Self: Node{ID: 2, Cluster: "blue"}})
+	for i, c := range []struct {
+		join, known []string
+		want        string
+	}{
+		{[]string{red.Addr()}, nil, red.Addr()},
+		{[]string{red.Addr()}, []string{blue.Addr()}, red.Addr()},
+		{[]string{red.Addr(), blue.Addr()}, nil, ""},
+		{[]string{blue.Addr()}, []string{red.Addr()}, ""},
+		{nil, []string{red.Addr()}, ""},
+	} {
+		d, stop := start(t, Config{Self: Node{ID: synod.NodeID(10 + i), Cluster: "blue"}, Join: c.join, Known: c.known})
+		wait(t, d, "all were tried", func(View) bool { d.mu.Lock(); defer d.mu.Unlock(); return d.tried })
+		if got := d.ForeignSeed(); got != c.want {
+			t.Errorf("join %v, known %v: %q; want %q", c.join, c.known, got, c.want)
+		}
+		stop()
+	}
+}
+
+// TestSeedChangesHands gives the address of a dead member to another cluster.
+func TestSeedChangesHands(t *testing.T) {
+	a, stop := start(t, Config{Self: Node{ID: 1, Cluster: "red"}})
+	log, lines := newDiary()
+	b, _ := start(t, Config{Self: Node{ID: 2, Cluster: "red"}, Join: []string{a.Addr()}, Log: log})
+	wait(t, b, "b sees a", in(1, Alive))
+	stop()
+	start(t, Config{Self: Node{ID: 3, Cluster: "blue"}, Bind: a.Addr()})
+	wantLine(t, lines, "belongs to cluster blue")
+	if got := b.ForeignSeed(); got != "" {
+		t.Errorf("foreign seed %q; want none: it was not one at first", got)
+	}
+}
+
 func TestNobodyAnswersIsToldOf(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") // for a port that nobody has
 	if err != nil {

@@ -82,10 +82,10 @@ func (n *Node) setCluster(id string) error {
 
 // openGossip binds the gossip sockets.
 func (n *Node) openGossip() error {
-	join := slices.Clone(n.cfg.Join)
+	var known []string
 	for _, a := range n.book {
-		if a.Gossip != "" && !slices.Contains(join, a.Gossip) {
-			join = append(join, a.Gossip)
+		if a.Gossip != "" {
+			known = append(known, a.Gossip)
 		}
 	}
 	cfg := fd.Config{
@@ -95,7 +95,8 @@ func (n *Node) openGossip() error {
 		},
 		Bind:      n.cfg.Gossip,
 		Advertise: n.cfg.Advertise,
-		Join:      join,
+		Join:      n.cfg.Join,
+		Known:     known,
 		Log:       n.cfg.Log.With("part", "gossip"),
 	}
 	if n.cfg.Faults != nil {
