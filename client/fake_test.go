@@ -97,7 +97,7 @@ func (f *fake) answer(req *http.Request) *http.Response {
 		_ = json.NewDecoder(req.Body).Decode(&in)
 		ttl, _ := time.ParseDuration(in.TTL)
 		f.sessions++
-		return replyJSON(201, api.SessionCreated{ID: fmt.Sprintf("s%d-%s", f.sessions, ttl), TTLMS: ttl.Milliseconds(), ExpiresInMS: ttl.Milliseconds()})
+		return replyJSON(201, api.SessionCreated{ID: fmt.Sprintf("s%d-%s", f.sessions, ttl), TTLMS: ttl.Milliseconds(), ExpiresInMS: new(ttl.Milliseconds())})
 	case strings.HasPrefix(w, "PUT sessions/"):
 		_, text, _ := strings.Cut(w, "-")
 		ttl, _ := time.ParseDuration(text)

@@ -45,7 +45,7 @@ func (c *call) acquire() error {
 		Session:     g.Session,
 		Fence:       g.Fence,
 		Mode:        api.ModeExclusive,
-		ExpiresInMS: ms(g.ExpiresIn),
+		ExpiresInMS: knownMS(g.ExpiresIn),
 		WaitedMS:    ms(g.Waited),
 	})
 }

@@ -27,7 +27,7 @@ func (c *call) createSession() error {
 		return err
 	}
 	c.w.Header().Set("Location", orDefault(c.prefix, "/v1")+"/sessions/"+url.PathEscape(s.ID))
-	return c.json(http.StatusCreated, api.SessionCreated{ID: s.ID, TTLMS: ms(s.TTL), ExpiresInMS: ms(s.ExpiresIn)})
+	return c.json(http.StatusCreated, api.SessionCreated{ID: s.ID, TTLMS: ms(s.TTL), ExpiresInMS: knownMS(s.ExpiresIn)})
 }
 
 func (c *call) keepAlive() error {

@@ -163,9 +163,10 @@ func (a *app) lockError(ctx context.Context, err error, name string, f lockFlags
 
 // hold keeps the lock until a signal comes or it is lost.
 func (a *app) hold(ctx context.Context, h *client.Held) (lost bool, err error) {
+	left := h.Session().Remaining().Milliseconds()
 	grant := api.Grant{
 		Name: h.Name(), Session: h.Session().ID(), Fence: h.Fence(), Mode: api.ModeExclusive,
-		ExpiresInMS: h.Session().Remaining().Milliseconds(), WaitedMS: h.Waited().Milliseconds(),
+		ExpiresInMS: &left, WaitedMS: h.Waited().Milliseconds(),
 	}
 	if err := a.printJSON(grant); err != nil {
 		return false, err

@@ -15,10 +15,10 @@ func ptr[T any](v T) *T { return &v }
 // golden holds a value of each type that goes over the wire, every field set.
 var golden = map[string]any{
 	"create_session":  &CreateSession{TTL: "15s", Name: "web-2:4711", LockDelay: "0s"},
-	"session_created": &SessionCreated{ID: "s-14", TTLMS: 15000, ExpiresInMS: 14990},
+	"session_created": &SessionCreated{ID: "s-14", TTLMS: 15000, ExpiresInMS: ptr(int64(14990))},
 	"kept_alive":      &KeptAlive{TTLMS: 15000, ExpiresInMS: 14990},
 	"acquire":         &Acquire{Session: "s-14", TTL: "30s", Mode: ModeExclusive, Slots: 1, Note: "nightly"},
-	"grant":           &Grant{Name: "nightly", Session: "s-14", Fence: 37, Mode: ModeExclusive, ExpiresInMS: 15000, WaitedMS: 12},
+	"grant":           &Grant{Name: "nightly", Session: "s-14", Fence: 37, Mode: ModeExclusive, ExpiresInMS: ptr(int64(15000)), WaitedMS: 12},
 	"put":             &Put{Key: "app/color", Revision: 42, Version: 2, Created: true},
 	"sessions": &Sessions{Revision: 50, Next: "s-14", Sessions: []Session{{ID: "s-14", Name: "web-2", TTLMS: 15000, LockDelayMS: 1,
 		ExpiresInMS: ptr(int64(9000)), CreatedRevision: 14, Holds: []Held{{"nightly", 37}}, Waits: []string{"a"}, Keys: []string{"k"}, Bound: "nightly"}}},

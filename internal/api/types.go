@@ -11,7 +11,7 @@ type CreateSession struct {
 type SessionCreated struct {
 	ID          string `json:"id"`
 	TTLMS       int64  `json:"ttl_ms"`
-	ExpiresInMS int64  `json:"expires_in_ms"`
+	ExpiresInMS *int64 `json:"expires_in_ms,omitempty"` // absent: not known to the answering node
 }
 
 // KeptAlive answers PUT /v1/sessions/{id}.
@@ -58,7 +58,7 @@ type Grant struct {
 	Session     string `json:"session"`
 	Fence       uint64 `json:"fence"`
 	Mode        string `json:"mode"`
-	ExpiresInMS int64  `json:"expires_in_ms"`
+	ExpiresInMS *int64 `json:"expires_in_ms,omitempty"` // absent: not known to the answering node
 	WaitedMS    int64  `json:"waited_ms"`
 }
 
