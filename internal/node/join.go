@@ -27,6 +27,10 @@ const admitLag = 1000
 // errHomeless refuses a node that was told neither to begin nor to join.
 var errHomeless = errors.New("the data directory is empty: say --bootstrap for the first node of a new cluster, or --join HOST:PORT with the gossip address of a living one")
 
+// errBoth refuses to guess. A node that has lost its disk and is told both must
+// not begin a second cluster under the name of the first.
+var errBoth = errors.New("the data directory is empty and both --bootstrap and --join are given: say --bootstrap to begin a new cluster, or --join to enter a living one")
+
 // openStore opens the data directory and takes the identity it holds.
 func (n *Node) openStore() error {
 	st, err := storage.Open(n.cfg.DataDir, storage.Options{Name: n.cfg.Name, Log: n.cfg.Log})
@@ -40,8 +44,12 @@ func (n *Node) openStore() error {
 	if n.book, err = st.Addresses(); err != nil {
 		return err
 	}
-	if id.Cluster == "" && !n.cfg.Bootstrap && len(n.cfg.Join) == 0 {
+	switch {
+	case id.Cluster != "":
+	case !n.cfg.Bootstrap && len(n.cfg.Join) == 0:
 		return errHomeless
+	case n.cfg.Bootstrap && len(n.cfg.Join) > 0:
+		return errBoth
 	}
 	return nil
 }
