@@ -19,6 +19,7 @@ import (
 const (
 	joinFirst = 250 * time.Millisecond // back-off between attempts to join, doubled
 	joinLast  = 10 * time.Second       // up to this
+	insist    = 5                      // rounds in which seeds are contacted although they seem to live
 	tellAfter = 3                      // attempts before the log says that nobody answers; again after twice as many
 	spread    = 2 * time.Second        // the longest wait for a change to leave this node
 )
@@ -105,7 +106,7 @@ func (d *Detector) join(ctx context.Context) {
 			wait, missed = joinFirst, missing
 		}
 		var failed error
-		for _, addr := range missing {
+		for _, addr := range d.targets(missing, round) {
 			if ctx.Err() != nil {
 				return
 			}
@@ -177,6 +178,19 @@ func (d *Detector) ForeignSeed() string {
 		return ""
 	}
 	return d.foreignSeed
+}
+
+// targets lists whom to contact in a round: who is missing, and in the first
+// rounds every seed, even if it seems to live. A seed that was killed just
+// after it took this node in, and is back before anybody missed it, does not
+// know of this node any more.
+func (d *Detector) targets(missing []string, round int) []string {
+	if round > insist {
+		return missing
+	}
+	out := slices.Concat(missing, d.cfg.Join)
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // alone reports whether no other node is known to live.

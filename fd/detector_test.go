@@ -120,6 +120,21 @@ func TestSeedThatStartsLater(t *testing.T) {
 	wait(t, b, "b sees the seed", in(1, Alive))
 }
 
+func TestSeedsAreContactedThoughTheyLive(t *testing.T) {
+	a, _ := start(t, Config{Self: node(1)})
+	b, _ := start(t, Config{Self: node(2), Join: []string{a.Addr()}})
+	wait(t, b, "b sees a", in(1, Alive))
+	if got := b.missing(); len(got) != 0 {
+		t.Fatalf("b misses %v; want nobody", got)
+	}
+	if got := b.targets(nil, insist); len(got) != 1 || got[0] != a.Addr() {
+		t.Errorf("b contacts %v; want a", got)
+	}
+	if got := b.targets(nil, insist+1); len(got) != 0 {
+		t.Errorf("b contacts %v for ever; want nobody", got)
+	}
+}
+
 func TestCrashAndReturn(t *testing.T) {
 	a, _ := start(t, Config{Self: node(1)})
 	b, crash := start(t, Config{Self: node(2), Join: []string{a.Addr()}})
