@@ -51,7 +51,7 @@ func TestServed(t *testing.T) {
 		{"PUT", "/v1/sessions/s-14", " {} ", nil, keepAliveCall{"s-14"}, 200, `{"ttl_ms":15000,"expires_in_ms":9000}`, ""},
 		{"GET", "/v1/sessions/s-14?min_revision=7", "", nil, getSessionCall{"s-14", locks.Read{MinRevision: 7}}, 200, sessionJSON, ""},
 		{"GET", "/v1/sessions?limit=2&cursor=s-1", "", nil, listCall{"sessions", locks.List{Limit: 2, Token: "s-1"}, locks.Read{}}, 200,
-			`{"sessions":[` + sessionJSON + `],"revision":50,"next":"more"}`, ""},
+			`{"sessions":[{"id":"s-14","name":"web-2","ttl_ms":15000,"lock_delay_ms":1000,"expires_in_ms":9000,"created_revision":14}],"revision":50,"next":"more"}`, ""},
 		{"DELETE", "/v1/sessions/s-14", "", nil, endSessionCall{"s-14", locks.Common{}}, 204, "", ""},
 
 		{"PUT", "/v1/locks/nightly", `{"ttl":"30s"}`, []string{"Content-Type: application/x-www-form-urlencoded"},

@@ -66,7 +66,7 @@ func (c *call) listSessions() error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, api.Sessions{Sessions: each(p.Items, sessionOf), Revision: m.Revision, Next: p.Token})
+	return c.json(http.StatusOK, api.Sessions{Sessions: each(p.Items, infoOf), Revision: m.Revision, Next: p.Token})
 }
 
 func (c *call) endSession() error {
@@ -93,17 +93,23 @@ func each[A, B any](in []A, f func(A) B) []B {
 
 func same[T any](v T) T { return v }
 
-func sessionOf(s locks.Session) api.Session {
-	return api.Session{
+func infoOf(s locks.Session) api.SessionInfo {
+	return api.SessionInfo{
 		ID:              s.ID,
 		Name:            s.Name,
 		TTLMS:           ms(s.TTL),
 		LockDelayMS:     ms(s.LockDelay),
 		ExpiresInMS:     knownMS(s.ExpiresIn),
 		CreatedRevision: s.Created,
-		Holds:           each(s.Holds, func(g locks.Grant) api.Held { return api.Held{Name: g.Name, Fence: g.Fence} }),
-		Waits:           each(s.Waits, same),
-		Keys:            each(s.Keys, same),
 		Bound:           s.Bound,
+	}
+}
+
+func sessionOf(s locks.Session) api.Session {
+	return api.Session{
+		SessionInfo: infoOf(s),
+		Holds:       each(s.Holds, func(g locks.Grant) api.Held { return api.Held{Name: g.Name, Fence: g.Fence} }),
+		Waits:       each(s.Waits, same),
+		Keys:        each(s.Keys, same),
 	}
 }

@@ -104,7 +104,7 @@ func (a *app) sessionList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list, err := fetchAll(cmd.Context(), c, "sessions", "", func(b []byte) ([]api.Session, string, error) {
+			list, err := fetchAll(cmd.Context(), c, "sessions", "", func(b []byte) ([]api.SessionInfo, string, error) {
 				var p api.Sessions
 				err := json.Unmarshal(b, &p)
 				return p.Sessions, p.Next, err
@@ -117,18 +117,15 @@ func (a *app) sessionList() *cobra.Command {
 			}
 			t := newTable("ID", "NAME", "TTL", "LEFT") // what a session has is not in listings
 			for _, s := range list {
-				t.add(sessionRow(s)[:4]...)
+				t.add(sessionRow(s)...)
 			}
 			return a.print(t)
 		},
 	}
 }
 
-func sessionRow(s api.Session) []string {
-	return []string{
-		s.ID, dash(s.Name), (time.Duration(s.TTLMS) * time.Millisecond).String(), ms(s.ExpiresInMS),
-		fmt.Sprint(len(s.Holds)), fmt.Sprint(len(s.Waits)), fmt.Sprint(len(s.Keys)),
-	}
+func sessionRow(s api.SessionInfo) []string {
+	return []string{s.ID, dash(s.Name), (time.Duration(s.TTLMS) * time.Millisecond).String(), ms(s.ExpiresInMS)}
 }
 
 func (a *app) sessionInfo() *cobra.Command {
@@ -150,7 +147,7 @@ func (a *app) sessionInfo() *cobra.Command {
 				return a.printJSON(s)
 			}
 			t := newTable("ID", "NAME", "TTL", "LEFT", "HOLDS", "WAITS", "KEYS")
-			t.add(sessionRow(s)...)
+			t.add(append(sessionRow(s.SessionInfo), fmt.Sprint(len(s.Holds)), fmt.Sprint(len(s.Waits)), fmt.Sprint(len(s.Keys)))...)
 			if err := a.print(t); err != nil || a.output == "name" {
 				return err
 			}

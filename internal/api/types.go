@@ -20,18 +20,23 @@ type KeptAlive struct {
 	ExpiresInMS int64 `json:"expires_in_ms"`
 }
 
-// A Session as it is read.
+// SessionInfo is what a listing tells of a session.
+type SessionInfo struct {
+	ID              string `json:"id"`
+	Name            string `json:"name,omitempty"`
+	TTLMS           int64  `json:"ttl_ms"`
+	LockDelayMS     int64  `json:"lock_delay_ms"`
+	ExpiresInMS     *int64 `json:"expires_in_ms,omitempty"`
+	CreatedRevision uint64 `json:"created_revision"`
+	Bound           string `json:"bound,omitempty"` // the lock it lives for
+}
+
+// A Session as it is read alone.
 type Session struct {
-	ID              string   `json:"id"`
-	Name            string   `json:"name,omitempty"`
-	TTLMS           int64    `json:"ttl_ms"`
-	LockDelayMS     int64    `json:"lock_delay_ms"`
-	ExpiresInMS     *int64   `json:"expires_in_ms,omitempty"`
-	CreatedRevision uint64   `json:"created_revision"`
-	Holds           []Held   `json:"holds"`
-	Waits           []string `json:"waits"`
-	Keys            []string `json:"keys"`            // ephemeral config entries
-	Bound           string   `json:"bound,omitempty"` // the lock it lives for
+	SessionInfo
+	Holds []Held   `json:"holds"`
+	Waits []string `json:"waits"`
+	Keys  []string `json:"keys"` // ephemeral config entries
 }
 
 // Held is a lock that a session holds.
@@ -124,9 +129,9 @@ type Put struct {
 // Sessions, Locks and Entries are pages of a listing. Next, unless empty, goes
 // into ?cursor= for the following page.
 type Sessions struct {
-	Sessions []Session `json:"sessions"`
-	Revision uint64    `json:"revision"`
-	Next     string    `json:"next,omitempty"`
+	Sessions []SessionInfo `json:"sessions"`
+	Revision uint64        `json:"revision"`
+	Next     string        `json:"next,omitempty"`
 }
 
 // Locks is a page of locks.
