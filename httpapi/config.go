@@ -15,7 +15,7 @@ func (c *call) put() error {
 		Key:         c.name,
 		Value:       c.body,
 		ContentType: c.contentType(),
-		Session:     c.checkText(api.HeaderSession, c.header(api.HeaderSession), c.s.lim.MaxName),
+		Session:     c.session(),
 		Guard:       c.guard(),
 	}
 	match, none := c.condition("If-Match", false), c.condition("If-None-Match", false)

@@ -177,33 +177,35 @@ func (c *call) tooLarge(limit int, size string) {
 type fields map[string]any
 
 // object decodes the body, a flat JSON object with no members but those in
-// want, each at most once. No body is an empty object.
-func (c *call) object(want fields) {
+// want, each at most once. No body is an empty object. given says which are
+// there.
+func (c *call) object(want fields) (given map[string]bool) {
+	given = map[string]bool{}
 	if len(bytes.TrimSpace(c.body)) == 0 || c.bad != nil {
-		return
+		return given
 	}
 	if !utf8.Valid(c.body) {
 		c.invalid("body", "", "UTF-8", "the body is not UTF-8")
-		return
+		return given
 	}
 	d := json.NewDecoder(bytes.NewReader(c.body))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		c.invalid("body", string(c.body), "a JSON object", `the body must be a JSON object such as {"ttl":"15s"}`)
-		return
+		return given
 	}
-	seen := map[string]bool{}
 	for d.More() {
-		if !c.member(d, want, seen) {
-			return
+		if !c.member(d, want, given) {
+			return given
 		}
 	}
 	if _, err := d.Token(); err != nil {
 		c.invalid("body", "", "a JSON object", "the body is not JSON: %v", err)
-		return
+		return given
 	}
 	if _, err := d.Token(); err != io.EOF {
 		c.invalid("body", "", "a JSON object", "there is something after the JSON object")
 	}
+	return given
 }
 
 // member decodes one member of the object.
@@ -225,7 +227,7 @@ func (c *call) member(d *json.Decoder, want fields, seen map[string]bool) bool {
 		c.invalid(name, string(raw), "once", "the field %s is there twice", name)
 	default:
 		seen[name] = true
-		if json.Unmarshal(raw, to) != nil {
+		if json.Unmarshal(raw, to) != nil || string(raw) == "null" {
 			kind := "a string"
 			if _, ok := to.(*int); ok {
 				kind = "an integer"

@@ -80,6 +80,16 @@ func (c *call) unconditional(names ...string) {
 	}
 }
 
+// session reads a Prytany-Session. An empty one is refused: the entry would
+// outlive whom it was meant to end with.
+func (c *call) session() string {
+	v := c.header(api.HeaderSession)
+	if v == "" && len(c.r.Header.Values(api.HeaderSession)) > 0 {
+		c.invalid(api.HeaderSession, v, "the id of a session", "%s is empty", api.HeaderSession)
+	}
+	return c.checkText(api.HeaderSession, v, c.s.lim.MaxName)
+}
+
 // guard reads a Prytany-Guard.
 func (c *call) guard() *locks.Guard {
 	v := c.header(api.HeaderGuard)

@@ -10,7 +10,7 @@ import (
 
 func (c *call) acquire() error {
 	in := api.Acquire{Slots: 1}
-	c.object(fields{"session": &in.Session, "ttl": &in.TTL, "mode": &in.Mode, "slots": &in.Slots, "note": &in.Note})
+	given := c.object(fields{"session": &in.Session, "ttl": &in.TTL, "mode": &in.Mode, "slots": &in.Slots, "note": &in.Note})
 	c.unconditional("If-Match", "If-None-Match")
 	lim := c.s.lim
 	req := locks.Acquire{
@@ -26,6 +26,11 @@ func (c *call) acquire() error {
 	}
 	if in.Slots != 1 {
 		c.invalid("slots", strconv.Itoa(in.Slots), "1", "slots must be 1; got %d", in.Slots)
+	}
+	if given["session"] && in.Session == "" {
+		// As from a shell variable that is not set. A session of the lock's own
+		// is not what was meant, and nobody would keep it alive.
+		c.invalid("session", "", "an id, or no such field", "session is empty; leave it out for a session of the lock's own")
 	}
 	if in.Session != "" && in.TTL != "" {
 		c.invalid("ttl", in.TTL, "absent with session", "a session has a ttl of its own: give session or ttl, not both")
