@@ -7,6 +7,7 @@ package oracle
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/prytany/prytany/internal/sim/disk"
 	"github.com/prytany/prytany/paxos"
@@ -75,6 +76,16 @@ type tally struct {
 type nodeFacts struct {
 	decided  paxos.Slot // checked on its disk up to here
 	accepted acceptedUpTo
+	written  []paxos.SlotVote // by its last save, overwritten within it or not
+}
+
+// wrote reports whether the node's last save held a vote in ballot k at slot s,
+// which a later record of the same save may have replaced: a member that votes
+// and learns the chosen value of the slot in one turn has done both.
+func (f *nodeFacts) wrote(s paxos.Slot, k ballotKey) bool {
+	return slices.ContainsFunc(f.written, func(v paxos.SlotVote) bool {
+		return v.Slot == s && ballotKey{v.Config, v.Vote.Ballot} == k
+	})
 }
 
 // acceptedUpTo says that a node's votes in one ballot were found on its disk.
@@ -180,6 +191,8 @@ func (o *Oracle) Saving(n Node, v *disk.Volume, u paxos.Update) {
 			Fail("I2", "%s: vote at slot %d falls from %v to %v", n.Name, sv.Slot, was.Vote.Ballot, sv.Vote.Ballot)
 		}
 	}
+	f := &o.nodes[n.Index]
+	f.written = append(f.written[:0], u.Votes...)
 	for _, sv := range u.Votes {
 		if !sv.Vote.Ballot.IsZero() && sv.Config != 0 {
 			o.voted(n, sv)

@@ -180,9 +180,7 @@ func (o *Oracle) sentAccepted(n Node, v *disk.Volume, m paxos.Accepted) {
 		switch {
 		case proposed && o.isChosen(s, val): // nothing can be made of it that is not so
 		case dv.Slot != 0 && dv.Config == m.Config && dv.Vote.Ballot == m.Ballot:
-		case proposed && dv.Slot != 0 && dv.Config == m.Config && m.Ballot.Less(dv.Vote.Ballot):
-			// Voted in both ballots in one write: the first vote counts as well.
-			o.voted(n, paxos.SlotVote{Slot: s, Config: m.Config, Vote: synod.Vote{Ballot: m.Ballot, Value: val}})
+		case f.wrote(s, k): // counted when it was written
 		default:
 			Fail("I5", "%s: Accepted of %v up to %d, but its disk has no such vote at slot %d", n.Name, m.Ballot, m.UpTo, s)
 		}
