@@ -269,7 +269,7 @@ func (a *app) showEntries(entries []api.Entry, keysOnly bool) error {
 	}
 	if keysOnly {
 		for _, e := range entries {
-			if _, err := fmt.Fprintln(a.stdout, e.Key); err != nil {
+			if err := a.printName(e.Key); err != nil {
 				return err
 			}
 		}

@@ -3,9 +3,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // json reports whether programs are to read the output.
@@ -48,7 +53,7 @@ func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 func (a *app) print(t *table) error {
 	if a.output == "name" {
 		for _, row := range t.rows[1:] {
-			if _, err := fmt.Fprintln(a.stdout, row[0]); err != nil {
+			if err := a.printName(row[0]); err != nil {
 				return err
 			}
 		}
@@ -56,6 +61,9 @@ func (a *app) print(t *table) error {
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
 	for _, row := range t.rows {
+		for i := range row {
+			row[i] = printable(row[i], "")
+		}
 		if _, err := fmt.Fprintln(w, strings.Join(row, "\t")); err != nil {
 			return err
 		}
@@ -63,10 +71,49 @@ func (a *app) print(t *table) error {
 	return w.Flush()
 }
 
+// printName prints a name on a line of its own: as it is for programs, harmless
+// for a terminal.
+func (a *app) printName(name string) error {
+	if f, ok := a.stdout.(*os.File); ok && isTerminal(f) {
+		name = printable(name, "")
+	}
+	_, err := fmt.Fprintln(a.stdout, name)
+	return err
+}
+
+// printf prints text for people.
+func (a *app) printf(format string, args ...any) {
+	_, _ = io.WriteString(a.stdout, printable(fmt.Sprintf(format, args...), "\n"))
+}
+
+// printable replaces what could command a terminal. Names, notes and values are
+// other people's bytes: an escape sequence in a lock's note must not do anything
+// to who looks at it. Characters in keep stay.
+func printable(s, keep string) string {
+	harmless := func(r rune) bool {
+		return r != utf8.RuneError && (unicode.IsPrint(r) || strings.ContainsRune(keep, r))
+	}
+	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !harmless(r) }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if harmless(r) {
+			b.WriteString(s[:n])
+		} else {
+			quoted := strconv.QuoteToASCII(s[:n])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
+
 // say prints talk to stderr.
 func (a *app) say(format string, args ...any) {
 	if a.stderr != nil {
-		_, _ = fmt.Fprintf(a.stderr, format+"\n", args...)
+		_, _ = io.WriteString(a.stderr, printable(fmt.Sprintf(format, args...), "\n")+"\n")
 	}
 }
 

@@ -152,13 +152,13 @@ func (a *app) sessionInfo() *cobra.Command {
 				return err
 			}
 			for _, h := range s.Holds {
-				_, _ = fmt.Fprintf(a.stdout, "holds  %s (fence %d)\n", h.Name, h.Fence)
+				a.printf("holds  %s (fence %d)\n", h.Name, h.Fence)
 			}
 			for _, w := range s.Waits {
-				_, _ = fmt.Fprintf(a.stdout, "waits  %s\n", w)
+				a.printf("waits  %s\n", w)
 			}
 			for _, k := range s.Keys {
-				_, _ = fmt.Fprintf(a.stdout, "key    %s\n", k)
+				a.printf("key    %s\n", k)
 			}
 			return nil
 		},

@@ -53,8 +53,8 @@ func (a *app) nodeClient() (*client.Client, error) {
 }
 
 func (a *app) showStatus(st api.Status, members []api.Member) error {
-	_, _ = fmt.Fprintf(a.stdout, "node     %s (%s), prytany %s, up %s\n", st.Name, st.HTTP, st.Version, round(time.Duration(st.UptimeMS)*time.Millisecond))
-	_, _ = fmt.Fprintf(a.stdout, "cluster  %s\n", dash(st.Cluster))
+	a.printf("node     %s (%s), prytany %s, up %s\n", st.Name, st.HTTP, st.Version, round(time.Duration(st.UptimeMS)*time.Millisecond))
+	a.printf("cluster  %s\n", dash(st.Cluster))
 	for _, g := range st.Groups {
 		alive := 0
 		for _, m := range members {
@@ -62,10 +62,10 @@ func (a *app) showStatus(st api.Status, members []api.Member) error {
 				alive++
 			}
 		}
-		_, _ = fmt.Fprintf(a.stdout, "group    %s: %s; leader %s, ballot %s, configuration %d\n", g.Group, quorumText(alive, len(g.Voters)), dash(g.Leader), g.Ballot, g.Config)
-		_, _ = fmt.Fprintf(a.stdout, "         revision %d, slot %d decided, %d applied here; %d sessions, %d locks\n", g.Revision, g.Decided, g.Applied, g.Sessions, g.Locks)
+		a.printf("group    %s: %s; leader %s, ballot %s, configuration %d\n", g.Group, quorumText(alive, len(g.Voters)), dash(g.Leader), g.Ballot, g.Config)
+		a.printf("         revision %d, slot %d decided, %d applied here; %d sessions, %d locks\n", g.Revision, g.Decided, g.Applied, g.Sessions, g.Locks)
 	}
-	_, _ = fmt.Fprintln(a.stdout)
+	a.printf("\n")
 	return a.showMembers(members)
 }
 
