@@ -2,8 +2,11 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/locks"
@@ -12,8 +15,8 @@ import (
 // Config says what a node is and where it listens. Fields without a stated
 // default are required.
 type Config struct {
-	// Name is the operator's name for the node: 1 to 64 bytes. It is unique
-	// among the members of a cluster.
+	// Name is the operator's name for the node: 1 to 64 bytes, without blanks,
+	// commas and slashes. It is unique among the members of a cluster.
 	Name string
 	// DataDir is where the node keeps what it must not forget. It is created
 	// if need be, and belongs to one node of one cluster for ever.
@@ -64,8 +67,8 @@ type Config struct {
 
 func (c Config) withDefaults() (Config, error) {
 	switch {
-	case c.Name == "" || len(c.Name) > 64:
-		return c, errors.New("a node needs a name of 1 to 64 bytes")
+	case c.Name == "" || len(c.Name) > 64 || strings.ContainsFunc(c.Name, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) || r == ',' || r == '/' }):
+		return c, fmt.Errorf("a node needs a name of 1 to 64 bytes without blanks, commas and slashes, not %q", c.Name)
 	case c.DataDir == "":
 		return c, errors.New("a node needs a data directory")
 	case c.Voters < 0 || c.Voters > 9:
