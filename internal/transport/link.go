@@ -242,28 +242,24 @@ func (l *link) serve(ctx context.Context, conn net.Conn) error {
 // buf, grown, for the next time.
 func (l *link) flush(conn net.Conn, buf []byte) ([]byte, error) {
 	const keep = 4 * batchBytes // one large packet must not pin memory
-	waiting := l.queue.take()
-	defer func() { l.queue.free(waiting) }()
-	for len(waiting) > 0 {
-		n, size := 1, len(waiting[0])
-		for n < len(waiting) && size+len(waiting[n]) <= batchBytes {
-			size += len(waiting[n])
-			n++
+	for {
+		h := l.queue.take(batchBytes)
+		if len(h.packets) == 0 {
+			return buf, nil
 		}
 		if l.t.cfg.Allowed(l.peer.id) {
-			buf = codec.AppendRawFrame(buf[:0], waiting[:n])
+			buf = codec.AppendRawFrame(buf[:0], h.packets)
 			if err := write(conn, buf); err != nil {
-				l.t.dropped.Add(uint64(len(waiting)))
+				l.queue.free(h)
+				l.t.dropped.Add(uint64(len(h.packets) + l.queue.clear()))
 				return buf, err
 			}
 		}
 		if cap(buf) > keep {
 			buf = nil
 		}
-		l.queue.free(waiting[:n])
-		waiting = waiting[n:]
+		l.queue.free(h)
 	}
-	return buf, nil
 }
 
 // write writes b, and does not wait for ever.

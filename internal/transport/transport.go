@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/internal/codec"
+	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
 	"github.com/prytany/prytany/synod"
@@ -183,7 +184,8 @@ func (t *Transport) Send(to synod.NodeID, p replica.Packet) {
 		return
 	}
 	peer := t.peerFor(to)
-	if peer == nil || !peer.links[t.lane(p, len(encoded))].queue.push(encoded) {
+	_, urgent := p.Msg.(leader.Message)
+	if peer == nil || !peer.links[t.lane(p, len(encoded))].queue.push(encoded, urgent) {
 		t.dropped.Add(1)
 	}
 }

@@ -389,22 +389,57 @@ func TestTheQueueCountsWhatIsTaken(t *testing.T) {
 	q := queue{maxBytes: 10, maxPackets: 3, ready: make(chan struct{}, 1)}
 	push := func(want bool, p string) {
 		t.Helper()
-		if got := q.push([]byte(p)); got != want {
+		if got := q.push([]byte(p), false); got != want {
 			t.Errorf("push(%q) = %v; want %v", p, got, want)
 		}
 	}
 	push(true, "aaaa")
 	push(true, "bbbb")
 	push(false, "ccc") // bytes
-	taken := q.take()
+	a, b := q.take(5), q.take(5)
+	if len(a.packets) != 1 || len(b.packets) != 1 || len(q.take(5).packets) != 0 {
+		t.Fatalf("took %q, %q; want one packet each, then none", a.packets, b.packets)
+	}
 	push(false, "ccc")
 	push(true, "c")
 	push(false, "") // packets
-	q.free(taken[:1])
+	q.free(a)
 	push(true, "dddd")
-	q.free(taken[1:])
+	q.free(b)
 	if n := q.clear(); n != 2 || q.bytes != 0 || q.taken != 0 || !q.empty() {
 		t.Errorf("after clear: %d dropped, %d bytes, %d taken", n, q.bytes, q.taken)
+	}
+}
+
+func TestUrgentPacketsOvertake(t *testing.T) {
+	q := queue{maxBytes: 8, maxPackets: 2, ready: make(chan struct{}, 1)}
+	for _, p := range []string{"slow", "more"} {
+		if !q.push([]byte(p), false) {
+			t.Fatalf("no room for %q", p)
+		}
+	}
+	if q.push([]byte("x"), false) {
+		t.Error("the queue is full and took another packet")
+	}
+	for range maxUrgent {
+		if !q.push([]byte("beat"), true) {
+			t.Fatal("no room for a heartbeat")
+		}
+	}
+	if q.push([]byte("beat"), true) {
+		t.Error("heartbeats have no bound")
+	}
+	h := q.take(4 * maxUrgent)
+	if h.urgent != maxUrgent || len(h.packets) != maxUrgent || string(h.packets[0]) != "beat" {
+		t.Errorf("took %d packets, %d urgent, first %q; want the heartbeats alone", len(h.packets), h.urgent, h.packets[0])
+	}
+	q.free(h)
+	if h = q.take(100); h.urgent != 0 || len(h.packets) != 2 || string(h.packets[0]) != "slow" {
+		t.Errorf("took %q; want what waited, in order", h.packets)
+	}
+	q.free(h)
+	if q.bytes != 0 || q.taken != 0 || !q.empty() {
+		t.Errorf("at the end: %d bytes, %d taken", q.bytes, q.taken)
 	}
 }
 
