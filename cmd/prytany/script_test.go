@@ -24,7 +24,7 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"prytany": main})
+	testscript.Main(m, map[string]func(){"prytany": main, "prytany-test-curl": curlMain})
 }
 
 // TestScripts tells what users see, with the real binary against real nodes.
