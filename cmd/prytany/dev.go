@@ -141,7 +141,6 @@ func (a *app) banner(c *cluster.Cluster, control, dir string, kept bool, took ti
 	fmt.Fprintf(&b, "\nTry, in another terminal:\n\n  curl -X PUT %s/v1/locks/demo -d '{\"ttl\":\"30s\"}'\n", urls[0])
 	for _, line := range []string{
 		"prytany put app/color blue && prytany get app/color",
-		"prytany lock nightly -- sleep 60",
 		"prytany dev kill " + lead + " && prytany status",
 	} {
 		fmt.Fprintln(&b, " ", strings.ReplaceAll(line, "prytany ", a.self+" "))
