@@ -132,18 +132,6 @@ func TestADirectoryThatIsNone(t *testing.T) {
 	refused(t, err, syscall.ENOTDIR, "not a directory")
 }
 
-func TestADirectoryThatCannotBeWritten(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may write everywhere")
-	}
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o500); err != nil {
-		t.Fatal(err)
-	}
-	_, err := storage.Open(dir, storage.Options{})
-	refused(t, err, os.ErrPermission, "writable")
-}
-
 // TestAnInterruptedFirstStart: what a first start left half made is made anew.
 func TestAnInterruptedFirstStart(t *testing.T) {
 	for _, name := range []string{"node.db.new", "log.db.new"} {
