@@ -158,7 +158,8 @@ func config(f *fake) Config {
 	}
 }
 
-// send writes one request as a client would and has s answer it.
+// send writes one request as a client would, has s answer it and holds both to
+// the document.
 // Headers are "Name: value".
 func send(t testing.TB, s http.Handler, method, target, body string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
@@ -175,9 +176,7 @@ func send(t testing.TB, s http.Handler, method, target, body string, headers ...
 		plain := httptest.NewRequest(method, "/", strings.NewReader(body))
 		r.Body, r.ContentLength = plain.Body, plain.ContentLength
 	}
-	rec := httptest.NewRecorder()
-	s.ServeHTTP(rec, r)
-	return rec
+	return reply(t, s, r)
 }
 
 // problemIn checks that rec is a whole problem and returns it.
@@ -208,7 +207,5 @@ func sendTo(t *testing.T, s http.Handler, host string) *httptest.ResponseRecorde
 	t.Helper()
 	r := httptest.NewRequest("GET", "/livez", nil)
 	r.Host = host
-	rec := httptest.NewRecorder()
-	s.ServeHTTP(rec, r)
-	return rec
+	return reply(t, s, r)
 }

@@ -47,8 +47,7 @@ func FuzzRequest(f *testing.F) {
 			r.Body, r.ContentLength = plain.Body, plain.ContentLength
 		}
 		fake := filled()
-		rec := httptest.NewRecorder()
-		New(config(fake)).ServeHTTP(rec, r)
+		rec := reply(t, New(config(fake)), r)
 		switch {
 		case rec.Code >= 500:
 			t.Fatalf("%d %s", rec.Code, rec.Body)

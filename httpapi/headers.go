@@ -115,7 +115,7 @@ func (c *call) contentType() string {
 		return api.TypeBytes
 	}
 	media, _, err := mime.ParseMediaType(v)
-	if err != nil || len(v) > 255 {
+	if err != nil || len(v) > 255 || !strings.Contains(media, "/") {
 		c.invalid("Content-Type", v, "a media type of at most 255 bytes", "Content-Type must be a media type such as text/plain")
 	}
 	if media == "application/x-www-form-urlencoded" {

@@ -150,8 +150,9 @@ func (c *call) write(a answer, p *api.Problem) {
 	if leader := h.Get(api.HeaderLeader); leader != "" && a.status >= http.StatusInternalServerError {
 		p.Leader = leader
 	}
-	for _, name := range []string{"ETag", "Location", "Content-Security-Policy", api.HeaderFence} {
+	for _, name := range []string{"ETag", "Location", "Content-Security-Policy", "Vary", api.HeaderFence} {
 		h.Del(name)
 	}
+	h.Set("Cache-Control", "no-store") // a read may have said otherwise already
 	_ = c.send(a.status, api.TypeProblem, encode(p))
 }

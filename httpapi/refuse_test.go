@@ -146,6 +146,7 @@ func TestRefused(t *testing.T) {
 		{"PUT", "/v1/config/a", "v", []string{"Prytany-Session: "}, 400, api.CodeInvalid, api.HeaderSession},
 		{"DELETE", "/v1/config/a", "", []string{"Prytany-Session: s"}, 400, api.CodeInvalid, api.HeaderSession},
 		{"PUT", "/v1/config/a", "v", []string{"Content-Type: nonsense;;"}, 400, api.CodeInvalid, "Content-Type"},
+		{"PUT", "/v1/config/a", "v", []string{"Content-Type: json"}, 400, api.CodeInvalid, "Content-Type"},
 		{"PUT", "/v1/config/a", "v", []string{"Prytany-Forward: no"}, 400, api.CodeInvalid, api.HeaderForward},
 		{"POST", "/v1/sessions", "", []string{"Idempotency-Key:"}, 400, api.CodeInvalid, api.HeaderIdempotencyKey},
 		{"POST", "/v1/sessions", "", []string{`Idempotency-Key: ""`}, 400, api.CodeInvalid, api.HeaderIdempotencyKey},

@@ -98,6 +98,7 @@ func nodeTable(metrics bool) []route {
 	t := []route{
 		{path: "/v1/status", methods: get((*call).status, classNormal)},
 		{path: "/v1/members", methods: get((*call).members, classNormal)},
+		{path: "/v1/openapi.json", methods: get((*call).document, classNormal)},
 		{path: "/livez", methods: get((*call).live, classProbe, "verbose")},
 		{path: "/readyz", methods: get((*call).ready, classProbe, "verbose")},
 	}

@@ -159,9 +159,11 @@ func TestNamesAreBytes(t *testing.T) {
 func TestFreeLock(t *testing.T) {
 	f := filled()
 	f.lock = locks.Lock{Name: "nightly", Changed: 45, LockDelayRemaining: 3 * time.Second,
-		Past: []locks.Past{{Session: "s-1", Owner: "w", Fence: 37, Ended: 45, Reason: "expired"}}}
+		Past: []locks.Past{{Session: "s-1", Owner: "w", Fence: 37, Ended: 45, Reason: "expired"},
+			{Session: "s-0", Owner: "v", Fence: 30, Ended: 36, Reason: "forced: stuck"}}}
 	rec := send(t, New(config(f)), "GET", "/v1/locks/nightly", "")
-	const want = `{"name":"nightly","holders":[],"waiters":[],"past":[{"session":"s-1","owner":"w","fence":37,"ended":45,"reason":"expired"}],` +
+	const want = `{"name":"nightly","holders":[],"waiters":[],"past":[{"session":"s-1","owner":"w","fence":37,"ended":45,"reason":"expired"},` +
+		`{"session":"s-0","owner":"v","fence":30,"ended":36,"reason":"forced: stuck"}],` +
 		`"changed_revision":45,"lock_delay_remaining_ms":3000}` + "\n"
 	if rec.Body.String() != want || rec.Header().Get("ETag") != `"45"` || rec.Header().Get(api.HeaderFence) != "" {
 		t.Errorf("%v %s", rec.Header(), rec.Body)
@@ -246,7 +248,11 @@ func TestNodePaths(t *testing.T) {
 	checks := []api.Check{{Name: "joined", OK: true}, {Name: "quorum", OK: true}}
 	cfg.Ready = func() []api.Check { return checks }
 	cfg.Status = func() api.Status { return api.Status{Name: "n1"} }
-	cfg.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("up 1\n")) })
+	cfg.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		w.Header().Set("Vary", "Accept")
+		_, _ = w.Write([]byte("up 1\n"))
+	})
 	s := New(cfg)
 	expect := func(target, want string, status int, headers ...string) {
 		t.Helper()
@@ -273,7 +279,7 @@ func TestNodePaths(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	routes := New(config(newFake())).Routes()
-	if len(routes) != 2*6+4 {
+	if len(routes) != 2*6+5 {
 		t.Errorf("%d routes: %v", len(routes), routes)
 	}
 	for _, want := range []Route{

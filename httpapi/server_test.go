@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -54,7 +55,24 @@ func exchange(t *testing.T, addr, text string, half bool) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
+	took(t, text, resp)
 	return resp
+}
+
+// took holds resp, the reply to text, to the document. What net/http refuses by
+// itself is none of ours.
+func took(t *testing.T, text string, resp *http.Response) {
+	t.Helper()
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))
+	if err != nil || resp.Header.Get(api.HeaderRequestID) == "" {
+		return
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	conforms(t, r, nil, resp.StatusCode, resp.Header, body)
 }
 
 // A body that ends early, is longer than it said or comes in bad chunks never
@@ -108,7 +126,7 @@ func TestDeadlinesAreCleared(t *testing.T) {
 	cfg := config(filled())
 	s := New(cfg)
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-	s.ServeHTTP(w, httptest.NewRequest("PUT", "/v1/config/a", strings.NewReader("v")))
+	ask(t, s, w, w.ResponseRecorder, httptest.NewRequest("PUT", "/v1/config/a", strings.NewReader("v")))
 	if w.Code != 200 || !w.read.IsZero() || w.reads != 2 || w.write.IsZero() || w.writes != 2 {
 		t.Errorf("%d: read deadline %v set %d times, write deadline %v set %d times", w.Code, w.read, w.reads, w.write, w.writes)
 	}
@@ -149,6 +167,7 @@ func TestStopEndsRequests(t *testing.T) {
 			}
 			body, _ := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
+			conforms(t, req, nil, resp.StatusCode, resp.Header, body)
 			ends <- end{method, string(body), resp.StatusCode}
 		}()
 	}
@@ -184,8 +203,7 @@ func TestStopIsNotUnchanged(t *testing.T) {
 		if want == 503 {
 			r.Header.Set("If-None-Match", map[bool]string{true: `"42"`, false: `"37"`}[strings.Contains(target, "config")])
 		}
-		rec := httptest.NewRecorder()
-		New(config(filled())).ServeHTTP(rec, r)
+		rec := reply(t, New(config(filled())), r)
 		if rec.Code != want {
 			t.Errorf("%s: %d %s", target, rec.Code, rec.Body)
 		}
@@ -212,6 +230,7 @@ func TestBothProtocols(t *testing.T) {
 			}
 			body, _ := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
+			conforms(t, req, []byte("v"), resp.StatusCode, resp.Header, body)
 			if resp.StatusCode != 200 || resp.ProtoMajor != major || resp.Header.Get("ETag") != `"42"` {
 				t.Errorf("HTTP/%d: %s %s %s", major, resp.Proto, resp.Status, body)
 			}

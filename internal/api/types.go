@@ -101,7 +101,7 @@ type Past struct {
 	Owner   string `json:"owner"`
 	Fence   uint64 `json:"fence"`
 	Ended   uint64 `json:"ended"`  // revision
-	Reason  string `json:"reason"` // "released", "expired", "ended" or "forced"
+	Reason  string `json:"reason"` // "released", "expired", "ended", "forced" or "forced: " and why
 }
 
 // An Entry is a config entry as JSON: in lists, and alone with
