@@ -77,6 +77,15 @@ type nodeFacts struct {
 	decided  paxos.Slot // checked on its disk up to here
 	accepted acceptedUpTo
 	written  []paxos.SlotVote // by its last save, overwritten within it or not
+	replaced []paxos.SlotVote // what that save overwrote
+}
+
+// had reports whether the node's disk held sv just before its last save, or in
+// the course of it: a member that tells of a vote and then, in the same turn,
+// learns the chosen value of the slot told the truth.
+func (f *nodeFacts) had(sv paxos.SlotVote) bool {
+	same := func(v paxos.SlotVote) bool { return v.Slot == sv.Slot && v.Config == sv.Config && v.Vote == sv.Vote }
+	return slices.ContainsFunc(f.written, same) || slices.ContainsFunc(f.replaced, same)
 }
 
 // wrote reports whether the node's last save held a vote in ballot k at slot s,
@@ -192,7 +201,12 @@ func (o *Oracle) Saving(n Node, v *disk.Volume, u paxos.Update) {
 		}
 	}
 	f := &o.nodes[n.Index]
-	f.written = append(f.written[:0], u.Votes...)
+	f.written, f.replaced = append(f.written[:0], u.Votes...), f.replaced[:0]
+	for _, sv := range u.Votes {
+		if was := v.Vote(sv.Slot); was.Slot != 0 {
+			f.replaced = append(f.replaced, was)
+		}
+	}
 	for _, sv := range u.Votes {
 		if !sv.Vote.Ballot.IsZero() && sv.Config != 0 {
 			o.voted(n, sv)

@@ -142,10 +142,12 @@ func (o *Oracle) sentPromise(n Node, v *disk.Volume, m paxos.Promise) {
 	o.promisedOnDisk(n, v, m.Config, m.Ballot, "Promise")
 	o.watermark(n, m.Decided, "Promise")
 	listed := 0
+	f := &o.nodes[n.Index]
 	for _, sv := range m.Votes {
 		dv := v.Vote(sv.Slot)
 		switch {
 		case o.isChosen(sv.Slot, sv.Vote.Value):
+		case !sv.Chosen && dv.Chosen && f.had(sv): // told before it was learned
 		case dv.Slot == 0, dv.Config == sv.Config && dv.Vote.Ballot.Less(sv.Vote.Ballot), sv.Chosen:
 			Fail("I5", "%s: Promise lists a vote %v at slot %d that is not on its disk", n.Name, sv.Vote.Ballot, sv.Slot)
 		case dv.Config == sv.Config && dv.Vote.Ballot == sv.Vote.Ballot && dv.Vote.Value != sv.Vote.Value:
