@@ -16,15 +16,11 @@ const frameHead = 8
 
 // AppendFrame appends one frame with all of ps to dst.
 func AppendFrame(dst []byte, ps []replica.Packet) []byte {
-	start := len(dst)
-	dst = append(dst, make([]byte, frameHead)...)
-	dst = append(dst, Version)
-	var one []byte
-	for _, p := range ps {
-		one = AppendPacket(one[:0], p)
-		dst = appendString(dst, one)
+	encoded := make([][]byte, len(ps))
+	for i, p := range ps {
+		encoded[i] = AppendPacket(nil, p)
 	}
-	return seal(dst, start)
+	return AppendRawFrame(dst, encoded)
 }
 
 // AppendRawFrame appends one frame with packets that are encoded already.

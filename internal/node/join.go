@@ -269,19 +269,16 @@ func (n *Node) allowed(id synod.NodeID) bool {
 // it and more voters are wanted. One at a time: the next one waits until this
 // change is chosen.
 func (n *Node) admit(ctx context.Context) {
-	groups, _ := n.host.Status()
-	for _, g := range groups {
-		if g.Group != paxos.Main || !g.Leading || !g.Recovered {
-			continue
-		}
-		n.tellNamesakes(g)
-		if len(g.Membership.Voters) >= n.cfg.Voters {
-			continue
-		}
-		if p, ok := n.candidate(g); ok {
-			n.admitOne(ctx, p)
-		}
+	g, ok := n.main()
+	if !ok || !g.Leading || !g.Recovered {
 		return
+	}
+	n.tellNamesakes(g)
+	if len(g.Membership.Voters) >= n.cfg.Voters {
+		return
+	}
+	if p, ok := n.candidate(g); ok {
+		n.admitOne(ctx, p)
 	}
 }
 

@@ -24,7 +24,6 @@ package supervise
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -267,15 +266,4 @@ func exitCode(st *os.ProcessState) int {
 		return 128 + int(ws.Signal())
 	}
 	return st.ExitCode()
-}
-
-// String is for messages: "exit 3", "signal 9".
-func (r Result) String() string {
-	if r.Err != nil {
-		return r.Err.Error()
-	}
-	if r.Code > 128 {
-		return fmt.Sprintf("signal %d", r.Code-128)
-	}
-	return fmt.Sprintf("exit %d", r.Code)
 }
