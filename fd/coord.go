@@ -76,6 +76,21 @@ func (p *plane) estimate(id synod.NodeID) (Estimate, bool) {
 	return Estimate{p.client.DistanceTo(c), max(c.Error, p.client.GetCoordinate().Error)}, true
 }
 
+// known returns where a node lies, self or a peer: nil if it has not answered
+// or has not found its place yet, and would seem to lie where everybody begins.
+func (p *plane) known(id, self synod.NodeID) *coordinate.Coordinate {
+	c := p.client.GetCoordinate()
+	if id != self {
+		p.mu.Lock()
+		c = p.peers[id]
+		p.mu.Unlock()
+	}
+	if c == nil || c.Error >= coordinate.DefaultConfig().VivaldiErrorMax {
+		return nil
+	}
+	return c
+}
+
 // payload is where this node lies, for its peers.
 func (p *plane) payload() []byte { return encodeCoord(p.client.GetCoordinate()) }
 

@@ -86,7 +86,7 @@ func (g delegate) NotifyConflict(existing, other *memberlist.Node) {
 		return
 	}
 	g.d.mu.Lock()
-	news := g.d.table.clash(id, other.Address())
+	news := g.d.table.clash(id, other.Address(), time.Now())
 	g.d.mu.Unlock()
 	if news {
 		g.d.cfg.Log.Warn("two processes have the identity of one node; stop the copy",
@@ -105,7 +105,7 @@ func (g delegate) alive(m *memberlist.Node) {
 		return // NotifyAlive has refused it; memberlist would not tell of it
 	}
 	g.d.mu.Lock()
-	g.d.table.put(n)
+	g.d.table.put(n, time.Now())
 	g.d.mu.Unlock()
 	g.d.signal()
 }

@@ -33,6 +33,12 @@ type Detector struct {
 	news  chan struct{} // of capacity one: the view has changed
 	dirty chan struct{} // of capacity one: self has changed
 
+	// Held while self is spread, which takes up to spread: memberlist drops what
+	// it has not yet sent of a node when there is something newer to say of it,
+	// so that who goes must not be overtaken by himself.
+	spreading sync.Mutex
+	left      bool
+
 	// Held for moments only; never while calling memberlist.
 	mu          sync.Mutex
 	self        Node
@@ -96,7 +102,7 @@ func (d *Detector) join(ctx context.Context) {
 	tell := tellAfter
 	for round := 1; ctx.Err() == nil; round++ {
 		d.mu.Lock()
-		forgot := d.table.forget(time.Now().Add(-d.cfg.KeepDead))
+		forgot := d.table.forget(time.Now(), d.cfg.KeepDead)
 		d.mu.Unlock()
 		if forgot {
 			d.signal()
@@ -243,11 +249,21 @@ func (d *Detector) publish(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-d.dirty:
-			if err := d.list.UpdateNode(spread); err != nil {
+			if err := d.spreadSelf(); err != nil {
 				d.cfg.Log.Debug("gossip: change of description not sent yet", "err", err)
 			}
 		}
 	}
+}
+
+// spreadSelf sends self to others, unless this node has left.
+func (d *Detector) spreadSelf() error {
+	d.spreading.Lock()
+	defer d.spreading.Unlock()
+	if d.left {
+		return nil
+	}
+	return d.list.UpdateNode(spread)
 }
 
 // Close ends the gossip without a good-bye. Others will think this node dead.
@@ -314,6 +330,9 @@ func (d *Detector) Leaving() {
 // context ends, which must not be before Leave has returned.
 func (d *Detector) Leave(ctx context.Context) error {
 	d.Leaving()
+	d.spreading.Lock()
+	defer d.spreading.Unlock()
+	d.left = true
 	// In this goroutine: memberlist panics if the sockets close while it leaves.
 	for _, step := range []func(time.Duration) error{d.list.UpdateNode, d.list.Leave} {
 		left := spread
@@ -337,3 +356,17 @@ func (d *Detector) HealthScore() int { return d.list.GetHealthScore() }
 // RTT predicts the round trip to a node. ok is false until that node has
 // answered a probe.
 func (d *Detector) RTT(id synod.NodeID) (e Estimate, ok bool) { return d.plane.estimate(id) }
+
+// Distance predicts the round trip between two nodes, of which each may be this
+// one. ok is false if one of them has not answered a probe of this node, or has
+// measured nothing yet. From a node to itself it is 0.
+func (d *Detector) Distance(a, b synod.NodeID) (rtt time.Duration, ok bool) {
+	from, to := d.plane.known(a, d.cfg.Self.ID), d.plane.known(b, d.cfg.Self.ID)
+	if from == nil || to == nil {
+		return 0, false
+	}
+	if a == b {
+		return 0, true
+	}
+	return from.DistanceTo(to), true
+}

@@ -305,6 +305,29 @@ func TestConflicts(t *testing.T) {
 	})
 }
 
+// TestAnHeirOfTheName: a node with an empty disk has the name of one that is
+// dead, or is not known to be yet, and another identity. Gossip takes it in
+// either way; only while both live are there two of one name.
+func TestAnHeirOfTheName(t *testing.T) {
+	a, _ := start(t, Config{Self: node(1)})
+	old, crash := start(t, Config{Self: Node{ID: 2, Name: "n"}, Join: []string{a.Addr()}})
+	wait(t, a, "a sees the old one", in(2, Alive))
+	heir, stop := start(t, Config{Self: Node{ID: 3, Name: "n"}, Join: []string{a.Addr()}})
+	for _, d := range []*Detector{a, heir, old} {
+		wait(t, d, "all are seen, and the conflict is", func(v View) bool {
+			return in(2, Alive)(v) && in(3, Alive)(v) && len(v.Conflicts) == 1 && v.Conflicts[0].Name == "n"
+		})
+	}
+	stop()
+	crash()
+	wait(t, a, "a sees both dead", func(v View) bool { return in(2, Dead)(v) && in(3, Dead)(v) && len(v.Conflicts) == 0 })
+	last, _ := start(t, Config{Self: Node{ID: 4, Name: "n"}, Bind: old.Addr(), Join: []string{a.Addr()}})
+	for _, d := range []*Detector{a, last} {
+		wait(t, d, "the heir is there, without a conflict", func(v View) bool { return in(4, Alive)(v) && len(v.Conflicts) == 0 })
+	}
+	wait(t, a, "a remembers the old one", in(2, Dead))
+}
+
 func TestRoundTripsAreEstimated(t *testing.T) {
 	a, _ := start(t, Config{Self: node(1)})
 	start(t, Config{Self: node(2), Join: []string{a.Addr()}})

@@ -7,6 +7,9 @@
 // single broken link, because SWIM asks others before it gives somebody up:
 // direct heartbeats between nodes are the business of package leader.
 //
+// The view is a state; [Detector.Changes] tells what made it, in order and with
+// the reason as far as anybody knows it.
+//
 // # Goroutines
 //
 // Those of memberlist, which call the delegates below. A delegate runs under

@@ -120,10 +120,16 @@ func TestPlanePredicts(t *testing.T) {
 	if _, ok := a.estimate(2); ok {
 		t.Error("an estimate before any measurement")
 	}
+	if a.known(1, 1) != nil {
+		t.Error("a place before any measurement")
+	}
 	for range 200 {
 		if err := errors.Join(a.observe(2, 20*time.Millisecond, b.payload()), b.observe(1, 20*time.Millisecond, a.payload())); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if a.known(2, 1) == nil || a.known(1, 1) == nil || a.known(3, 1) != nil {
+		t.Error("both places are known, and no third one")
 	}
 	if e, ok := a.estimate(2); !ok || e.RTT < 15*time.Millisecond || e.RTT > 25*time.Millisecond || e.Error > 0.3 {
 		t.Errorf("estimate = %+v, %v; want about 20ms", e, ok)
@@ -137,9 +143,9 @@ func TestPlanePredicts(t *testing.T) {
 func TestTable(t *testing.T) {
 	tb := table{members: make(map[synod.NodeID]member)}
 	start := time.Unix(1000, 0)
-	tb.put(Node{ID: 2, Name: "b", GossipAddr: "two"})
-	tb.put(Node{ID: 1, Name: "a", GossipAddr: "one"})
-	tb.put(Node{ID: 3, Name: "b", GossipAddr: "three"})
+	tb.put(Node{ID: 2, Name: "b", GossipAddr: "two"}, start)
+	tb.put(Node{ID: 1, Name: "a", GossipAddr: "one"}, start)
+	tb.put(Node{ID: 3, Name: "b", GossipAddr: "three"}, start)
 	if want := []Conflict{{"b", []synod.NodeID{2, 3}, []string{"two", "three"}}}; !slices.EqualFunc(tb.view.Conflicts, want, sameConflict) {
 		t.Errorf("conflicts = %+v; want %+v", tb.view.Conflicts, want)
 	}
@@ -151,17 +157,17 @@ func TestTable(t *testing.T) {
 	if n, ok := tb.view.Find(3); !ok || n.State != Dead || len(tb.view.Conflicts) != 0 {
 		t.Errorf("after a death: %+v, %+v; want Dead and no conflict", n, tb.view.Conflicts)
 	}
-	if !tb.clash(1, "four") || tb.clash(1, "four") {
+	if !tb.clash(1, "four", start) || tb.clash(1, "four", start) {
 		t.Error("a clash must be news once")
 	}
 	if want := []Conflict{{"a", []synod.NodeID{1}, []string{"one", "four"}}}; !slices.EqualFunc(tb.view.Conflicts, want, sameConflict) {
 		t.Errorf("conflicts = %+v; want %+v", tb.view.Conflicts, want)
 	}
 	version := tb.view.Version
-	if tb.forget(start) || tb.view.Version != version {
+	if tb.forget(start, 0) || tb.view.Version != version {
 		t.Error("forgot a node that died at the limit")
 	}
-	if !tb.forget(start.Add(1)) || tb.view.Version != version+1 || len(tb.view.Nodes) != 2 {
+	if !tb.forget(start.Add(1), 0) || tb.view.Version != version+1 || len(tb.view.Nodes) != 2 {
 		t.Errorf("view = %+v; want two nodes and one change", tb.view)
 	}
 	if _, ok := tb.view.Find(3); ok {

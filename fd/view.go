@@ -2,6 +2,7 @@ package fd
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -82,13 +83,16 @@ type member struct {
 type table struct {
 	members map[synod.NodeID]member
 	view    View
+	changes []Change // not taken yet
+	missed  int      // before these, and dropped
 }
 
 // put notes that n is alive or leaving.
-func (t *table) put(n Node) {
+func (t *table) put(n Node, now time.Time) {
+	t.alive(n, now)
 	rival := t.members[n.ID].rival
 	t.members[n.ID] = member{node: n, rival: rival}
-	t.changed()
+	t.changed(now)
 }
 
 // dead notes that the node with this id is gone.
@@ -100,37 +104,43 @@ func (t *table) dead(id synod.NodeID, now time.Time) {
 	m.left = m.node.State == Leaving
 	m.node.State, m.died, m.rival = Dead, now, ""
 	t.members[id] = m
-	t.changed()
+	t.gone(m, now)
+	t.changed(now)
 }
 
-// forget drops the nodes that died before t0 and reports whether it did.
-func (t *table) forget(t0 time.Time) bool {
+// forget drops the nodes that died before now-keep and reports whether it did.
+func (t *table) forget(now time.Time, keep time.Duration) bool {
 	before := len(t.members)
-	maps.DeleteFunc(t.members, func(_ synod.NodeID, m member) bool {
-		return m.node.State == Dead && m.died.Before(t0)
-	})
+	for _, id := range slices.Sorted(maps.Keys(t.members)) {
+		m := t.members[id]
+		if m.node.State != Dead || !m.died.Before(now.Add(-keep)) {
+			continue
+		}
+		t.note(Forgotten, m.node, now, fmt.Sprintf("dead for %v", now.Sub(m.died).Round(time.Second)))
+		delete(t.members, id)
+	}
 	if len(t.members) == before {
 		return false
 	}
-	t.changed()
+	t.changed(now)
 	return true
 }
 
 // clash notes that another process at addr has the identity id. It reports
 // whether that is news.
-func (t *table) clash(id synod.NodeID, addr string) bool {
+func (t *table) clash(id synod.NodeID, addr string, now time.Time) bool {
 	m, ok := t.members[id]
 	if !ok || m.rival == addr {
 		return false
 	}
 	m.rival = addr
 	t.members[id] = m
-	t.changed()
+	t.changed(now)
 	return true
 }
 
 // changed builds the view anew.
-func (t *table) changed() {
+func (t *table) changed(now time.Time) {
 	v := View{Version: t.view.Version + 1}
 	named := make(map[string][]Node)
 	for _, id := range slices.Sorted(maps.Keys(t.members)) {
@@ -154,5 +164,6 @@ func (t *table) changed() {
 		v.Conflicts = append(v.Conflicts, c)
 	}
 	slices.SortStableFunc(v.Conflicts, func(a, b Conflict) int { return cmp.Compare(a.Name, b.Name) })
+	t.conflicts(t.view.Conflicts, v.Conflicts, now)
 	t.view = v
 }

@@ -130,6 +130,11 @@ func TestALateRenewalDoesNotSaveTheCommand(t *testing.T) {
 const inTerminal = "PRYTANY_TEST_IN_TERMINAL"
 
 func TestMain(m *testing.M) {
+	GuardMain()
+	if os.Getenv(asSupervisor) != "" {
+		superviseMain()
+		os.Exit(0)
+	}
 	if os.Getenv(inTerminal) == "" {
 		os.Exit(m.Run())
 	}

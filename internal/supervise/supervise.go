@@ -10,10 +10,47 @@
 // ended, whatever it left behind in its group is killed: the lock is about to
 // be released, and nothing may work on without it.
 //
-// A supervisor that is itself stopped or killed cannot keep this promise for
-// processes other than its direct child, which the kernel kills with it where
-// it can (Linux); nor can it reach a process that left the group by setsid or
-// setpgid. That is what fences are for.
+// # The guard
+//
+// A supervisor that is stopped (SIGSTOP) or killed (SIGKILL) can do none of
+// this. So the command is started by a second process, the guard: this program
+// again, in a process group of its own, which no signal for the supervisor or
+// its group reaches. It knows the deadline, by a clock that all processes of the
+// machine share and that counts suspended time, and hears of every renewal. If
+// the supervisor does not act in time, the guard does; if the connection to the
+// supervisor breaks, it kills the command at once. If on the other hand the
+// guard dies, the kernel kills the command with it (Linux) and the supervisor
+// kills the rest of the group; if the guard is stopped, the supervisor ends the
+// command in time all the same, but hears only from a guard that goes on that it
+// ended by itself. A guard that cannot be started means that the command
+// is not run.
+//
+// The guard is the command's parent and reaps it only when the supervisor has
+// said good-bye or is gone, and the supervisor sends no signal after its
+// good-bye: until then the number of the group cannot belong to anybody else, so
+// no foreign process is ever hit. On Linux the guard is also the reaper of all
+// orphans among the command's descendants. When it has to kill, it kills those
+// too that left the group by setsid or setpgid, as the jobs of an interactive
+// shell do. They get no SIGTERM. If the guard dies they are the supervisor's,
+// which does the same; so a process that calls [Run] should have no other
+// children in groups of their own meanwhile. After a normal end they are left
+// alone: that is how daemons are started.
+//
+// The guard sleeps between orders and deadlines, keeps none of the command's
+// files open beside what every process inherits, and ends with the command.
+//
+// # What remains impossible
+//
+// Nothing is stopped while supervisor and guard are both stopped or killed at
+// the same instant (then the kernel kills the direct child, on Linux), while the
+// whole machine or container is frozen (what was due happens at once when it
+// goes on, but the command goes on in the same instant), or in a process that
+// the kernel cannot kill because it waits for a disk. No supervisor stops a
+// write that is on its way already. Outside Linux a process that left the group
+// is not found, and the number of a group whose guard died might in theory be
+// somebody else's by the time it is killed. That is what fences are for.
+//
+// # Terminals
 //
 // If stdin is the terminal of this process, the command's group becomes the
 // terminal's foreground group, so that the command can read from it. Ctrl-Z
@@ -24,11 +61,11 @@ package supervise
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime"
 	"syscall"
 	"time"
 )
@@ -69,22 +106,31 @@ type Result struct {
 	// Lost says that the lease ended, or came into doubt, before the command
 	// ended. If that was before it started, it was not run.
 	Lost bool
-	// Err says why the command was not run; else nil.
+	// Err says why the command was not run, or is ErrGuardDied; else nil.
 	Err error
 }
 
-// ErrNotRun says that the lease or the context was over before the command
-// was started.
-var ErrNotRun = errors.New("it was too late to run the command")
+// The errors that are not those of starting a program.
+var (
+	// ErrNotRun says that the lease or the context was over before the command
+	// was started.
+	ErrNotRun = errors.New("it was too late to run the command")
+	// ErrNoGuard says that the command was not run because nobody could guard it.
+	ErrNoGuard = errors.New("its guard could not be started")
+	// ErrGuardDied says that the command was killed because its guard was.
+	ErrGuardDied = errors.New("its guard died")
+)
 
 // Exit codes of commands that could not be started, as in env(1).
 const (
+	CodeNoGuard       = 125
 	CodeNotExecutable = 126
 	CodeNotFound      = 127
 )
 
 // lookEvery bounds the time for which a timer alone is relied on: timers stand
-// still while the machine sleeps, leases do not.
+// still while the machine sleeps, leases do not. It is also how old the guard's
+// news of a renewal may be; short leases are looked at more often.
 const lookEvery = 500 * time.Millisecond
 
 // interrupts are the signals by which people end programs; asides are the
@@ -122,32 +168,17 @@ func Run(ctx context.Context, cfg Config) Result {
 	}
 
 	cmd := command(cfg)
-	tty := foreground(cmd, cfg.Stdin)
+	if cmd.Err != nil {
+		return Result{Code: startCode(cmd.Err), Err: cmd.Err}
+	}
+	adopt()
+	s := &supervisor{cfg: cfg, signals: signals, look: min(max(left/20, 10*time.Millisecond), lookEvery)}
+	tty := foreground(cmd.Stdin.(*os.File))
 	defer tty.restore() // also if exec failed: the terminal was handed over before
-	exited := make(chan struct{})
-	started := make(chan error, 1)
-	go func() {
-		// The kernel's death signal goes with the thread that started the
-		// command, so that thread must live as long as the command.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			awaitExit(cmd)
-			close(exited)
-		}
-	}()
-	if err := <-started; err != nil {
-		return Result{Code: startCode(err), Err: err}
+	if err := s.start(cmd, tty != nil); err != nil {
+		return Result{Code: CodeNoGuard, Err: fmt.Errorf("%w: %w", ErrNoGuard, err)}
 	}
-	s := &supervisor{cfg: cfg, pid: cmd.Process.Pid, signals: signals, exited: exited}
-	s.loop(ctx)
-	s.signal(syscall.SIGKILL) // whatever is left in the group
-	if cmd.ProcessState == nil {
-		_ = cmd.Wait() // its verdict is in ProcessState
-	}
-	return Result{Code: exitCode(cmd.ProcessState), Lost: s.lost}
+	return s.run(ctx, cmd.Path)
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -172,28 +203,86 @@ func command(cfg Config) *exec.Cmd {
 	if cfg.Stderr == nil {
 		cmd.Stderr = os.Stderr
 	}
-	cmd.SysProcAttr = sysProcAttr()
 	return cmd
 }
 
 // A supervisor watches one running command.
 type supervisor struct {
 	cfg     Config
-	pid     int // also the process group
+	look    time.Duration // how often it looks at the lease
 	signals <-chan os.Signal
-	exited  <-chan struct{}
+	guard   *guardProcess
+	pid     int // of the command, also its process group
+	born    uint64
+	told    time.Duration // the last deadline that the guard heard of
 	lost    bool
 }
 
-// loop returns when the command has ended.
-func (s *supervisor) loop(ctx context.Context) {
+// run returns when the command has ended.
+func (s *supervisor) run(ctx context.Context, path string) Result {
+	defer disown()
+	defer s.guard.end()
+	r, ok := s.started()
+	switch err := r.err(path); {
+	case !ok && s.lost, r.Late:
+		return Result{Code: 128 + int(syscall.SIGTERM), Lost: true, Err: ErrNotRun}
+	case !ok:
+		return Result{Code: CodeNoGuard, Err: fmt.Errorf("%w: it died", ErrNoGuard)}
+	case err != nil:
+		return Result{Code: startCode(err), Err: err}
+	}
+	s.pid, s.born = r.Pid, born(r.Pid)
+	if s.loop(ctx) && !s.lost {
+		disown() // before the guard ends: what the command leaves behind is a daemon
+	}
+	st, lost, ok := s.guard.bye()
+	if !ok {
+		s.orphaned()
+		if s.lost {
+			return Result{Code: 128 + int(syscall.SIGKILL), Lost: true}
+		}
+		return Result{Code: 128 + int(syscall.SIGKILL), Err: ErrGuardDied}
+	}
+	return Result{Code: exitCode(st), Lost: s.lost || lost}
+}
+
+// started waits until the guard has started the command, or has said why not.
+// It does not wait for long when the lease is over.
+func (s *supervisor) started() (report, bool) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	over := s.cfg.Lease.Done()
+	var late <-chan time.Time
+	for {
+		select {
+		case r, ok := <-s.guard.reports:
+			return r, ok
+		case <-over:
+			over, late = nil, time.After(answerWithin)
+		case <-late:
+			s.lost = true
+			return report{}, false
+		case <-timer.C:
+			left := time.Until(s.cfg.Lease.Deadline())
+			if left <= 0 {
+				s.lost = true
+				return report{}, false
+			}
+			timer.Reset(min(left, s.look))
+		}
+	}
+}
+
+// loop returns when the command has ended or the guard does not say so: it has
+// died, or is stopped and the lease over.
+func (s *supervisor) loop(ctx context.Context) (ended bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	outside := ctx.Done()
 	for {
 		select {
-		case <-s.exited:
-			return
+		case _, ok := <-s.guard.reports:
+			return ok
 		case sig := <-s.signals:
 			s.pass(sig)
 		case sig := <-s.cfg.Interrupts:
@@ -202,52 +291,93 @@ func (s *supervisor) loop(ctx context.Context) {
 			s.signal(syscall.SIGTERM)
 			outside = nil
 		case <-s.cfg.Lease.Done():
-			s.end()
-			return
+			return s.end()
 		case <-timer.C:
-			left := time.Until(s.cfg.Lease.Deadline()) - s.cfg.Grace
+			left := s.renew()
 			if left <= 0 {
-				s.end()
-				return
+				return s.end()
 			}
-			timer.Reset(min(left, lookEvery))
+			timer.Reset(min(left, s.look))
 		}
 	}
 }
 
+// plan says by when the command must end. The clock is read first: if this
+// process is stopped on the way, the plan is too early, never too late. The
+// guard's SIGTERM comes when half of the grace has passed without one from here.
+func (s *supervisor) plan() (order, time.Duration) {
+	now := clock()
+	left := time.Until(s.cfg.Lease.Deadline())
+	kill := now + left
+	return order{Term: kill - s.cfg.Grace/2, Kill: kill}, left - s.cfg.Grace
+}
+
+// renew tells the guard of renewals, and returns how long the command may run
+// without another one. The same deadline comes out a few microseconds different
+// each time: that is no reason to wake the guard.
+func (s *supervisor) renew() time.Duration {
+	o, left := s.plan()
+	if (o.Kill - s.told).Abs() > time.Millisecond {
+		s.told = o.Kill
+		s.guard.tell(o)
+	}
+	return left
+}
+
 // end stops the group: SIGTERM now, SIGKILL when the grace is over or at the
 // deadline, whatever renewals come in between.
-func (s *supervisor) end() {
+func (s *supervisor) end() (ended bool) {
 	s.lost = true
-	deadline := time.Now().Add(s.cfg.Grace)
+	o, _ := s.plan()
+	deadline := min(clock()+s.cfg.Grace, o.Kill)
+	s.guard.tell(order{End: true, Kill: deadline})
 	s.signal(syscall.SIGTERM)
 	s.signal(syscall.SIGCONT) // a stopped process must see it too
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
-		case <-s.exited:
-			return
+		case _, ok := <-s.guard.reports:
+			return ok
 		case sig := <-s.signals:
 			s.pass(sig)
 		case sig := <-s.cfg.Interrupts:
 			s.pass(sig)
 		case <-timer.C:
-			left := min(time.Until(deadline), time.Until(s.cfg.Lease.Deadline()))
+			o, _ := s.plan()
+			left := min(deadline, o.Kill) - clock()
 			if left <= 0 {
+				s.guard.tell(order{End: true, Kill: clock()})
 				s.signal(syscall.SIGKILL)
-				<-s.exited
-				return
+				return s.guard.await()
 			}
-			timer.Reset(min(left, lookEvery))
+			timer.Reset(min(left, s.look))
 		}
 	}
 }
 
-// pass passes on what came from outside.
+// orphaned kills what the kernel has left of the group after the death of the
+// guard, unless the group's number belongs to somebody else by now, and then
+// what has become this process's.
+func (s *supervisor) orphaned() {
+	if now := born(s.pid); now == 0 || now == s.born {
+		s.signal(syscall.SIGKILL)
+	}
+	s.guard.end() // its children are handed over when it is gone
+	killOrphans()
+}
+
+// pass passes on what came from outside. A command that is stopped, for it
+// reads from a terminal in the background, say, must see what is to end it.
 func (s *supervisor) pass(sig os.Signal) {
-	if sig, ok := sig.(syscall.Signal); ok {
-		s.signal(sig)
+	number, ok := sig.(syscall.Signal)
+	if !ok {
+		return
+	}
+	s.signal(number)
+	switch number {
+	case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT:
+		s.signal(syscall.SIGCONT)
 	}
 }
 
@@ -261,9 +391,9 @@ func startCode(err error) int {
 	return CodeNotExecutable
 }
 
-func exitCode(st *os.ProcessState) int {
-	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+func exitCode(ws syscall.WaitStatus) int {
+	if ws.Signaled() {
 		return 128 + int(ws.Signal())
 	}
-	return st.ExitCode()
+	return ws.ExitStatus()
 }

@@ -4,7 +4,6 @@ package supervise
 
 import (
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -17,20 +16,16 @@ type terminal struct {
 	group int // this process's, to go back to
 }
 
-// foreground makes the command's group the terminal's foreground group, if
-// stdin is a terminal and this process is in its foreground. Otherwise a
-// command that reads from the terminal would be stopped as a background job.
-func foreground(cmd *exec.Cmd, stdin *os.File) *terminal {
-	if stdin == nil {
-		stdin = os.Stdin
-	}
+// foreground returns the terminal whose foreground group the command's must
+// become: stdin, if it is one and this process is in its foreground, else nil.
+// Otherwise a command that reads from the terminal would be stopped as a
+// background job.
+func foreground(stdin *os.File) *terminal {
 	fd := int(stdin.Fd())
 	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	if err != nil || group != unix.Getpgrp() {
 		return nil
 	}
-	cmd.SysProcAttr.Foreground = true
-	cmd.SysProcAttr.Ctty = fd
 	return &terminal{fd: fd, group: group}
 }
 
