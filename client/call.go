@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/prytany/prytany/client/internal/link"
 )
 
 // A Call is any request of the HTTP API, for what this package has no method
@@ -31,21 +33,15 @@ func (c *Client) Call(ctx context.Context, r Call) (Reply, error) {
 	if r.Method == "" {
 		r.Method = http.MethodGet
 	}
-	rep, err := c.do(ctx, request{
-		method: r.Method, path: r.Path, query: r.Query, header: r.Header, body: r.Body, wait: r.Wait,
-		change: r.Method != http.MethodGet && r.Method != http.MethodHead,
+	rep, err := c.do(ctx, link.Request{
+		Method: r.Method, Path: r.Path, Query: r.Query, Header: r.Header, Body: r.Body, Wait: r.Wait,
+		Change: r.Method != http.MethodGet && r.Method != http.MethodHead,
 	})
-	return Reply{rep.status, rep.header, rep.body}, err
+	return Reply{rep.Status, rep.Header, rep.Body}, err
 }
 
 // Endpoints returns the URLs that the client uses.
-func (c *Client) Endpoints() []string {
-	out := make([]string, len(c.endpoints))
-	for i, e := range c.endpoints {
-		out[i] = e.url
-	}
-	return out
-}
+func (c *Client) Endpoints() []string { return c.link.URLs() }
 
 // EscapeName encodes a lock's name or a key for use in a path. Slashes stay.
-func EscapeName(name string) string { return escape(name) }
+func EscapeName(name string) string { return link.Escape(name) }

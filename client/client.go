@@ -1,19 +1,19 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/prytany/prytany/client/internal/clock"
+	"github.com/prytany/prytany/client/internal/link"
+	"github.com/prytany/prytany/client/internal/turns"
 )
 
 // EnvAddr is the environment variable with the endpoints to use when Config
@@ -51,18 +51,20 @@ type Config struct {
 // A Client talks to a cluster. It is safe for concurrent use. Making one does
 // no I/O.
 type Client struct {
-	cfg       Config
-	endpoints []*endpoint
-	http      *http.Client
-	traced    bool                 // http tells when it has a connection
-	now       func() time.Duration // see clock.go
+	cfg   Config
+	link  *link.Link
+	now   func() time.Duration // that of package clock but in tests
+	local turns.Turns          // of goroutines at locks of the shared session
 
 	mu      sync.Mutex
-	next    int           // endpoint to ask
 	session *Session      // shared by Lock and TryLock, nil until needed
 	opening chan struct{} // closed when the opening of session has ended
 	closed  bool
-	local   map[string]*localLock // names that a goroutine of this client has or wants
+	own     map[*Session]bool // sessions that are neither shared nor their caller's
+
+	work sync.WaitGroup  // ends of own sessions in the background; takes no more once closed
+	life context.Context // ends with Close: what is under way then is broken off
+	kill context.CancelFunc
 }
 
 // New returns a client. The only errors are endpoints that are no URLs.
@@ -92,24 +94,16 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{cfg: cfg, now: now, local: map[string]*localLock{}}
-	for _, e := range cfg.Endpoints {
-		u, err := parseEndpoint(e)
-		if err != nil {
-			return nil, err
-		}
-		c.endpoints = append(c.endpoints, newEndpoint(u))
+	c := &Client{cfg: cfg, now: clock.Now, own: map[*Session]bool{}}
+	c.life, c.kill = context.WithCancel(context.Background())
+	var err error
+	c.link, err = link.New(link.Config{
+		Endpoints: cfg.Endpoints, Group: cfg.Group, Timeout: cfg.Timeout, Client: cfg.HTTPClient, Log: cfg.Log,
+		Now: func() time.Duration { return c.now() },
+	})
+	if err != nil {
+		return nil, err
 	}
-	c.http = &http.Client{Transport: newTransport()}
-	if cfg.HTTPClient != nil {
-		own := *cfg.HTTPClient
-		c.http = &own
-	}
-	// Nodes do not redirect. Who else does would have a change answered by
-	// something that made none.
-	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	_, c.traced = c.http.Transport.(*http.Transport)
-	c.traced = c.traced || c.http.Transport == nil
 	return c, nil
 }
 
@@ -122,60 +116,36 @@ func splitList(s string) (list []string) {
 	return list
 }
 
-// parseEndpoint accepts a URL, or host:port for http.
-func parseEndpoint(s string) (*url.URL, error) {
-	if !strings.Contains(s, "://") {
-		s = "http://" + s
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, fmt.Errorf("prytany: endpoint %q: %w", s, err)
-	}
-	_, err = strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16)
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || err != nil ||
-		u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
-		return nil, fmt.Errorf("prytany: endpoint %q: want http://host:port", s)
-	}
-	return &url.URL{Scheme: u.Scheme, User: u.User, Host: u.Host}, nil
-}
-
-// newTransport notices within seconds that the other side is gone, however
-// long a request waits.
-func newTransport() *http.Transport {
-	dialer := &net.Dialer{
-		Timeout: 2 * time.Second,
-		KeepAliveConfig: net.KeepAliveConfig{
-			Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3,
-		},
-	}
-	return &http.Transport{
-		DialContext:         dialer.DialContext,
-		Proxy:               http.ProxyFromEnvironment,
-		MaxIdleConnsPerHost: 64,
-		IdleConnTimeout:     90 * time.Second,
-		TLSHandshakeTimeout: 2 * time.Second,
-	}
-}
-
-// Close ends the session that Lock and TryLock share, and with it every lock
-// they hold; it gives the server up to two seconds to hear of it. Sessions made
-// by NewSession are their owner's. After Close, Lock and TryLock return
-// [ErrClosed].
+// Close ends the session that Lock and TryLock share and those that belong to
+// one lock or election alone, and with them every lock they hold; it gives the
+// server up to two seconds to hear of it. Sessions made by NewSession are their
+// owner's. After Close whatever needs a session returns [ErrClosed].
 func (c *Client) Close() error {
 	c.mu.Lock()
-	s := c.session
+	var all []*Session
+	if c.session != nil {
+		all = append(all, c.session)
+	}
+	for s := range c.own {
+		all = append(all, s)
+	}
 	c.session, c.closed = nil, true
 	c.mu.Unlock()
-	var err error
-	if s != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		err = s.end(ctx, ErrClosed)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	errs := make([]error, len(all))
+	var ending sync.WaitGroup
+	for i, s := range all {
+		ending.Go(func() { errs[i] = s.end(ctx, ErrClosed) })
 	}
+	ending.Wait()
+	defer context.AfterFunc(ctx, c.kill)()
+	c.work.Wait()
+	c.kill()
 	if c.cfg.HTTPClient == nil {
-		c.http.CloseIdleConnections()
+		c.link.CloseIdle()
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // sharedSession returns the session that Lock and TryLock share, opening it if
@@ -219,21 +189,75 @@ func (c *Client) openShared(ctx context.Context) (*Session, error) {
 	}
 	c.mu.Unlock()
 	switch {
-	case err == nil && closed:
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		_ = s.end(ctx, ErrClosed)
-		return nil, ErrClosed
-	case errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrSessionExpired):
-		// A session that nobody knows holds nothing.
-		return nil, &outcomeError{ErrUnavailable, fmt.Errorf("%w: %v", errNoSession, err), context.Cause(ctx)}
 	case err != nil:
-		return nil, err
+		return nil, unopened(ctx, err)
+	case closed:
+		return nil, s.unwanted(ctx)
 	}
 	return s, nil
 }
 
-// isTimeout reports whether err says that the caller's time is over.
-func isTimeout(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+// unopened is the error of who needed a session that could not be opened.
+func unopened(ctx context.Context, err error) error {
+	if errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrSessionExpired) {
+		// A session that nobody knows holds nothing.
+		last := fmt.Errorf("%w: %v", errNoSession, err)
+		if o, ok := errors.AsType[*outcomeError](err); ok {
+			last = fmt.Errorf("%w: %w", errNoSession, o.last)
+		}
+		return &outcomeError{ErrUnavailable, last, context.Cause(ctx)}
+	}
+	return err
+}
+
+// unwanted ends a session that was opened while the client was closed.
+func (s *Session) unwanted(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_ = s.end(ctx, ErrClosed)
+	return ErrClosed
+}
+
+// ownSession opens a session for one lock or election alone.
+func (c *Client) ownSession(ctx context.Context, cfg SessionConfig) (*Session, error) {
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	s, err := c.newSession(ctx, cfg, false)
+	if err != nil {
+		return nil, unopened(ctx, err)
+	}
+	c.mu.Lock()
+	if closed = c.closed; !closed {
+		c.own[s] = true
+	}
+	c.mu.Unlock()
+	if closed {
+		return nil, s.unwanted(ctx)
+	}
+	context.AfterFunc(s.ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.own, s)
+	})
+	return s, nil
+}
+
+// discard ends such a session, in the background: should the server not hear of
+// it the session ends by itself after its TTL.
+func (c *Client) discard(s *Session) {
+	s.lose(errEnded)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return // Close has seen to it, or nobody can
+	}
+	c.work.Go(func() {
+		ctx, cancel := context.WithTimeout(c.life, s.ttl)
+		defer cancel()
+		_ = s.end(ctx, errEnded)
+	})
 }

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prytany/prytany/client/internal/link"
 	"github.com/prytany/prytany/internal/api"
 )
 
@@ -41,7 +41,7 @@ func IfAbsent() Condition { return Condition{"If-None-Match", "*"} }
 // WhileHeld admits the change only while h is the lock's present grant. The
 // state machine checks it together with the change: there is no moment between.
 func WhileHeld(h *Held) Condition {
-	return Condition{api.HeaderGuard, api.FormatGuard(h.name, h.fence)}
+	return Condition{api.HeaderGuard, api.FormatGuard(h.name, h.Fence())}
 }
 
 // Ephemeral removes the entry when s ends.
@@ -69,10 +69,10 @@ func (c *Client) GetNewer(ctx context.Context, key string, after uint64, wait ti
 	end := c.now() + wait
 	for {
 		left := max(end-c.now(), 0)
-		r := request{wait: min(left, pollFor)}
-		r.query = url.Values{"wait": {r.wait.String()}}
+		r := link.Request{Wait: min(left, pollFor)}
+		r.Query = url.Values{"wait": {r.Wait.String()}}
 		if after != 0 {
-			r.header = http.Header{"If-None-Match": {api.FormatETag(after)}}
+			r.Header = http.Header{"If-None-Match": {api.FormatETag(after)}}
 		}
 		e, same, err := c.get(ctx, key, r)
 		switch over := left <= pollFor; {
@@ -89,30 +89,47 @@ func (c *Client) GetNewer(ctx context.Context, key string, after uint64, wait ti
 // acknowledged before the call is seen. Errors: [ErrNotFound],
 // [ErrUnavailable].
 func (c *Client) Get(ctx context.Context, key string) (Entry, error) {
-	e, _, err := c.get(ctx, key, request{})
+	e, _, err := c.get(ctx, key, link.Request{})
 	return e, err
 }
 
-// get reads one entry; same says that it is the one that r knows.
-func (c *Client) get(ctx context.Context, key string, r request) (_ Entry, same bool, err error) {
-	r.method, r.path = http.MethodGet, "config/"+escape(key)
-	if r.header == nil {
-		r.header = http.Header{}
+// getAt is Get, and returns the revision at which the entry was read, or found
+// to be absent.
+func (c *Client) getAt(ctx context.Context, key string) (Entry, uint64, error) {
+	e, rep, err := c.getReply(ctx, key, link.Request{})
+	var p *ProblemError
+	if errors.As(err, &p) {
+		return Entry{}, p.Revision, err
 	}
-	r.header.Set("Accept", api.TypeJSON)
-	rep, err := c.do(ctx, r)
 	if err != nil {
-		return Entry{}, false, err
+		return Entry{}, 0, err
 	}
-	if rep.status == http.StatusNotModified {
-		return Entry{}, true, nil
+	at, err := revisionOf(rep)
+	return e, at, err
+}
+
+// get reads one entry; same says that it is the one that r knows.
+func (c *Client) get(ctx context.Context, key string, r link.Request) (_ Entry, same bool, err error) {
+	e, rep, err := c.getReply(ctx, key, r)
+	return e, err == nil && rep.Status == http.StatusNotModified, err
+}
+
+func (c *Client) getReply(ctx context.Context, key string, r link.Request) (Entry, link.Reply, error) {
+	r.Method, r.Path = http.MethodGet, "config/"+link.Escape(key)
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	r.Header.Set("Accept", api.TypeJSON)
+	rep, err := c.do(ctx, r)
+	if err != nil || rep.Status == http.StatusNotModified {
+		return Entry{}, rep, err
 	}
 	var e api.Entry
-	if err := json.Unmarshal(rep.body, &e); err != nil {
-		return Entry{}, false, fmt.Errorf("prytany: the entry %q makes no sense: %w", key, err)
+	if err := json.Unmarshal(rep.Body, &e); err != nil {
+		return Entry{}, rep, fmt.Errorf("prytany: the entry %q makes no sense: %w", key, err)
 	}
 	out, err := entry(e)
-	return out, false, err
+	return out, rep, err
 }
 
 func entry(e api.Entry) (Entry, error) {
@@ -120,15 +137,9 @@ func entry(e api.Entry) (Entry, error) {
 		Key: e.Key, ContentType: e.ContentType, Revision: e.Revision, Created: e.CreatedRevision,
 		Version: e.Version, Session: e.Session,
 	}
-	switch {
-	case e.Value != nil:
-		out.Value = []byte(*e.Value)
-	case e.ValueBase64 != nil:
-		b, err := base64.StdEncoding.DecodeString(*e.ValueBase64)
-		if err != nil {
-			return Entry{}, fmt.Errorf("prytany: the value of %q makes no sense: %w", e.Key, err)
-		}
-		out.Value = b
+	var err error
+	if out.Value, err = e.Bytes(); err != nil {
+		return Entry{}, fmt.Errorf("prytany: %w", err)
 	}
 	return out, nil
 }
@@ -141,7 +152,7 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, conds ...Con
 	if h.Get("Content-Type") == "" {
 		h.Set("Content-Type", api.TypeBytes)
 	}
-	rep, err := c.do(ctx, request{method: http.MethodPut, path: "config/" + escape(key), header: h, body: value, change: true})
+	rep, err := c.do(ctx, link.Request{Method: http.MethodPut, Path: "config/" + link.Escape(key), Header: h, Body: value, Change: true})
 	if err != nil {
 		return 0, err
 	}
@@ -151,12 +162,12 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, conds ...Con
 // Delete removes the entry of key; that there is none is no error unless a
 // condition says so. Errors as [Client.Put].
 func (c *Client) Delete(ctx context.Context, key string, conds ...Condition) error {
-	_, err := c.do(ctx, request{method: http.MethodDelete, path: "config/" + escape(key), header: headerOf(conds), change: true})
+	_, err := c.do(ctx, link.Request{Method: http.MethodDelete, Path: "config/" + link.Escape(key), Header: headerOf(conds), Change: true})
 	return err
 }
 
-func revisionOf(rep reply) (uint64, error) {
-	n, err := strconv.ParseUint(rep.header.Get(api.HeaderRevision), 10, 64)
+func revisionOf(rep link.Reply) (uint64, error) {
+	n, err := strconv.ParseUint(rep.Header.Get(api.HeaderRevision), 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("prytany: the server's answer has no revision: %w", err)
 	}
@@ -170,10 +181,32 @@ const maxRestarts = 5
 // were at one revision. If another node has to answer halfway, or the entries
 // change too fast, it begins again, a few times. Errors: [ErrUnavailable].
 func (c *Client) List(ctx context.Context, prefix string) ([]Entry, error) {
+	all, err := c.Browse(ctx, prefix, ListOptions{})
+	return all.Entries, err
+}
+
+// ListOptions refine [Client.Browse].
+type ListOptions struct {
+	// Delimiter, unless empty, leaves out the entries whose keys hold it after
+	// the prefix: Listing.Prefixes has the beginnings of those.
+	Delimiter string
+	// KeysOnly leaves the values out.
+	KeysOnly bool
+}
+
+// A Listing is what there was at one revision.
+type Listing struct {
+	Entries  []Entry
+	Prefixes []string // with a delimiter: keys up to and with the first one after the prefix, each once
+	Revision uint64   // [Client.Watch] goes on From the next one
+}
+
+// Browse is [Client.List] as o says.
+func (c *Client) Browse(ctx context.Context, prefix string, o ListOptions) (Listing, error) {
 	for attempt := 0; ; attempt++ {
-		all, err := c.list(ctx, prefix)
+		all, err := c.list(ctx, prefix, o)
 		var p *ProblemError
-		if errors.As(err, &p) && p.Field == "cursor" && attempt < maxRestarts && pause(ctx, attempt, nil) {
+		if errors.As(err, &p) && p.Field == "cursor" && attempt < maxRestarts && link.Pause(ctx, attempt) {
 			continue // another node answers now, or the entries changed too fast
 		}
 		return all, err
@@ -181,27 +214,35 @@ func (c *Client) List(ctx context.Context, prefix string) ([]Entry, error) {
 }
 
 // list reads page by page.
-func (c *Client) list(ctx context.Context, prefix string) (all []Entry, err error) {
+func (c *Client) list(ctx context.Context, prefix string, o ListOptions) (all Listing, err error) {
 	q := url.Values{"prefix": {prefix}}
+	if o.Delimiter != "" {
+		q.Set("delimiter", o.Delimiter)
+	}
+	if o.KeysOnly {
+		q.Set("keys_only", "true")
+	}
 	for {
-		rep, err := c.do(ctx, request{method: http.MethodGet, path: "config", query: q})
+		rep, err := c.do(ctx, link.Request{Method: http.MethodGet, Path: "config", Query: q})
 		if err != nil {
-			return nil, err
+			return Listing{}, err
 		}
 		var page api.Entries
-		if err := json.Unmarshal(rep.body, &page); err != nil {
-			return nil, fmt.Errorf("prytany: the list of %q makes no sense: %w", prefix, err)
+		if err := json.Unmarshal(rep.Body, &page); err != nil {
+			return Listing{}, fmt.Errorf("prytany: the list of %q makes no sense: %w", prefix, err)
 		}
 		for _, e := range page.Entries {
 			out, err := entry(e)
 			if err != nil {
-				return nil, err
+				return Listing{}, err
 			}
-			all = append(all, out)
+			all.Entries = append(all.Entries, out)
 		}
+		all.Prefixes = append(all.Prefixes, page.Prefixes...)
+		all.Revision = page.Revision
 		if page.Next == "" {
 			return all, nil
 		}
-		q = url.Values{"prefix": {prefix}, "cursor": {page.Next}}
+		q.Set("cursor", page.Next)
 	}
 }

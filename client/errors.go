@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -13,10 +14,14 @@ import (
 var (
 	ErrHeld           = errors.New("prytany: somebody else holds the lock")
 	ErrLockLost       = errors.New("prytany: the lock is lost")
+	ErrLimitMismatch  = errors.New("prytany: the lock is in use with another number of slots")
+	ErrUpgradeRefused = errors.New("prytany: others share the lock")
+	ErrNotCandidate   = errors.New("prytany: the session is no candidate of the election")
 	ErrSessionExpired = errors.New("prytany: the session is over")
 	ErrNotFound       = errors.New("prytany: not found")
 	ErrConflict       = errors.New("prytany: the entry has another revision")
 	ErrStaleFence     = errors.New("prytany: the grant of that fence is over")
+	ErrCompacted      = errors.New("prytany: the events asked for are not kept any more")
 	ErrUnavailable    = errors.New("prytany: unavailable; nothing happened")
 	ErrUnknownOutcome = errors.New("prytany: outcome unknown; it may have happened or may still")
 	ErrClosed         = errors.New("prytany: the client is closed")
@@ -33,12 +38,45 @@ type ProblemError struct {
 	Field     string // what was wrong with the request, if anything
 	RequestID string // to find it in the server's log
 
-	CurrentRevision uint64  // of a conflicting entry, 0 if there is none
-	CurrentFence    uint64  // of the present grant, 0 if there is none
-	Holder          *Holder // with code lock-held
-	QueuePosition   int     // with code lock-held: the place in line, from 1
+	Name     string // the lock, key or session that it is about
+	Revision uint64 // at which it was decided, 0 if unknown
+
+	CurrentRevision uint64        // of a conflicting entry, 0 if there is none
+	CurrentFence    uint64        // of the present grant, or the highest a resource has seen; 0 if there is none
+	OldestRevision  uint64        // with code compacted: events are kept from here on
+	Holder          *Holder       // with code lock-held
+	QueuePosition   int           // with code lock-held: the place in line, from 1
+	Held            []HeldBy      // with code lock-held, of AcquireAll: the locks that are not to be had
+	Slots           int           // with code limit-mismatch: of the lock
+	RequestedSlots  int           // with code limit-mismatch: asked for
+	Operation       int           // of a transaction: index of the one that was refused; -1: none
+	LockDelay       time.Duration // what remains of a lock-delay
 	RetryAfter      time.Duration
 }
+
+// A HeldBy is one of several locks that were asked for together: why it is not
+// to be had.
+type HeldBy struct {
+	Name          string
+	Holder        *Holder // nil while only a queue or a lock-delay is in the way
+	QueuePosition int
+	LockDelay     time.Duration
+}
+
+// A LostError is the cause of the end of a lock whose session goes on. It
+// matches [ErrLockLost].
+type LostError struct {
+	Name   string
+	Fence  uint64
+	Reason string // as the server keeps it: "forced: stuck", "yielded: deploy", "transferred"; "" if it is unknown
+}
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("%v: %s (fence %d): %s", ErrLockLost, e.Name, e.Fence, cmp.Or(e.Reason, "the server does not know it"))
+}
+
+// Is makes the error match [ErrLockLost].
+func (e *LostError) Is(target error) bool { return target == ErrLockLost }
 
 // A Holder of a lock.
 type Holder struct {
@@ -48,6 +86,19 @@ type Holder struct {
 	Note      string
 	ExpiresIn time.Duration // -1 if unknown
 }
+
+func holderOf(h *api.Holder) *Holder {
+	if h == nil {
+		return nil
+	}
+	out := &Holder{Session: h.Session, Owner: h.Owner, Fence: h.Fence, Note: h.Note, ExpiresIn: -1}
+	if h.ExpiresInMS != nil {
+		out.ExpiresIn = milliseconds(*h.ExpiresInMS)
+	}
+	return out
+}
+
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func (e *ProblemError) Error() string {
 	if e.RequestID != "" {
@@ -65,6 +116,14 @@ func (e *ProblemError) Is(target error) bool {
 		return target == ErrSessionExpired
 	case api.CodeKeyNotFound, api.CodeLockUnknown, api.CodeNotFound, api.CodeGroupUnknown:
 		return target == ErrNotFound
+	case api.CodeLimitMismatch:
+		return target == ErrLimitMismatch
+	case api.CodeUpgradeRefused:
+		return target == ErrUpgradeRefused
+	case api.CodeNotCandidate:
+		return target == ErrNotCandidate
+	case api.CodeCompacted:
+		return target == ErrCompacted
 	case api.CodeRevisionMismatch:
 		return target == ErrConflict
 	case api.CodeStaleFence:
@@ -80,11 +139,10 @@ func (e *ProblemError) Is(target error) bool {
 // problemError turns what came over the wire into an error.
 func problemError(p *api.Problem, retryAfter time.Duration) *ProblemError {
 	e := &ProblemError{
-		Status: p.Status, Code: string(p.Code), Detail: p.Detail, Retryable: p.Retryable, Applied: string(p.Applied),
-		Field: p.Field, RequestID: p.RequestID, QueuePosition: p.QueuePosition, RetryAfter: retryAfter,
-	}
-	if e.Detail == "" {
-		e.Detail = p.Title
+		Status: p.Status, Code: string(p.Code), Detail: cmp.Or(p.Detail, p.Title), Retryable: p.Retryable, Applied: string(p.Applied),
+		Field: p.Field, RequestID: p.RequestID, Name: p.Name, OldestRevision: p.OldestRevision,
+		Holder: holderOf(p.Holder), QueuePosition: p.QueuePosition, Slots: p.Slots, RequestedSlots: p.RequestedSlots,
+		Operation: -1, LockDelay: milliseconds(p.LockDelayRemainingMS), RetryAfter: retryAfter,
 	}
 	if p.CurrentRevision != nil {
 		e.CurrentRevision = *p.CurrentRevision
@@ -92,11 +150,11 @@ func problemError(p *api.Problem, retryAfter time.Duration) *ProblemError {
 	if p.CurrentFence != nil {
 		e.CurrentFence = *p.CurrentFence
 	}
-	if h := p.Holder; h != nil {
-		e.Holder = &Holder{Session: h.Session, Owner: h.Owner, Fence: h.Fence, Note: h.Note, ExpiresIn: -1}
-		if h.ExpiresInMS != nil {
-			e.Holder.ExpiresIn = time.Duration(*h.ExpiresInMS) * time.Millisecond
-		}
+	if p.Operation != nil {
+		e.Operation = *p.Operation
+	}
+	for _, h := range p.Held {
+		e.Held = append(e.Held, HeldBy{h.Name, holderOf(h.Holder), h.QueuePosition, milliseconds(h.LockDelayRemainingMS)})
 	}
 	return e
 }

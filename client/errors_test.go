@@ -10,7 +10,7 @@ import (
 )
 
 // kinds are the errors that a refusal may match.
-var kinds = []error{ErrHeld, ErrLockLost, ErrSessionExpired, ErrNotFound, ErrConflict, ErrStaleFence, ErrUnavailable, ErrUnknownOutcome, ErrClosed, ErrReleased}
+var kinds = []error{ErrHeld, ErrLockLost, ErrLimitMismatch, ErrUpgradeRefused, ErrNotCandidate, ErrSessionExpired, ErrNotFound, ErrConflict, ErrStaleFence, ErrCompacted, ErrUnavailable, ErrUnknownOutcome, ErrClosed, ErrReleased}
 
 func TestCodesMatchKinds(t *testing.T) {
 	for _, tt := range []struct {
@@ -34,6 +34,11 @@ func TestCodesMatchKinds(t *testing.T) {
 		{api.CodeOutcomeUnknown, api.AppliedUnknown, ErrUnknownOutcome},
 		{api.CodeTooLarge, api.AppliedNo, nil},
 		{api.CodeNotApplied, api.AppliedNo, ErrUnavailable},
+		{api.CodeLimitMismatch, api.AppliedNo, ErrLimitMismatch},
+		{api.CodeUpgradeRefused, api.AppliedNo, ErrUpgradeRefused},
+		{api.CodeSessionNeeded, api.AppliedNo, nil},
+		{api.CodeNotCandidate, api.AppliedNo, ErrNotCandidate},
+		{api.CodeCompacted, api.AppliedNo, ErrCompacted},
 		{api.CodeNotFound, api.AppliedNo, ErrNotFound},
 		{api.CodeMethodNotAllowed, api.AppliedNo, nil},
 		{api.CodeGroupUnknown, api.AppliedNo, ErrNotFound},

@@ -2,14 +2,14 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/prytany/prytany/client/internal/link"
 	"github.com/prytany/prytany/internal/api"
 )
 
@@ -19,16 +19,33 @@ const unlockFor = 5 * time.Second
 // A Held is a lock that this process holds. Pass its Fence to whatever the lock
 // protects, and do the protected work under its Context.
 type Held struct {
-	s      *Session
-	name   string
-	fence  uint64
-	waited time.Duration
-	ctx    context.Context // whose end is the lock's: its meaning is a lifetime
-	cancel context.CancelCauseFunc
-	unhook func() bool // forgets that the session's end is the lock's
-	leave  func()      // passes the turn on to other goroutines of the client, once
+	s       *Session
+	own     bool // s lives for this lock alone
+	name    string
+	release string // path at which it is given back
+	note    string
+	slots   int
+	waited  time.Duration
+	ctx     context.Context // whose end is the lock's: its meaning is a lifetime
+	cancel  context.CancelCauseFunc
+	unhook  func() bool // forgets that the session's end is the lock's
+	leave   func()      // passes the turn on to other goroutines of the client, once
+	yields  chan YieldRequest
 
-	unlocked atomic.Bool
+	changing sync.Mutex // one change of mode at a time
+	mu       sync.Mutex // of what follows, and of the step to the end
+	fence    uint64
+	before   uint64 // fence before an upgrade
+	mode     string
+}
+
+// A YieldRequest asks a holder to let go.
+type YieldRequest struct {
+	Reason string
+	// Within is how long the server waits before it takes the lock away, counted
+	// from when it was asked, which is a little before the holder hears of it.
+	// 0 means that it only asks.
+	Within time.Duration
 }
 
 // Lock acquires the lock called name and waits for it as long as ctx allows.
@@ -43,6 +60,24 @@ func (c *Client) Lock(ctx context.Context, name string) (*Held, error) {
 // [ErrHeld], and as a [*ProblemError] tells who holds it.
 func (c *Client) TryLock(ctx context.Context, name string) (*Held, error) {
 	return c.Acquire(ctx, name, Options{Try: true})
+}
+
+// RLock acquires the lock called name together with others who share it, and
+// waits for it as long as ctx allows. Whoever waits to have the lock alone goes
+// before readers that come later.
+//
+// Each Held has a session of its own, which ends with it: the server counts
+// who shares a lock by sessions, and goroutines of one client must not take
+// each other's share away.
+func (c *Client) RLock(ctx context.Context, name string) (*Held, error) {
+	return c.Acquire(ctx, name, Options{Shared: true})
+}
+
+// Semaphore takes one of so many slots of the lock called name, and waits for it
+// as long as ctx allows. All who use the lock have to agree on the number:
+// [ErrLimitMismatch]. Like a reader each Held has a session of its own.
+func (c *Client) Semaphore(ctx context.Context, name string, slots int) (*Held, error) {
+	return c.Acquire(ctx, name, Options{Slots: slots})
 }
 
 // WithLock runs f while holding the lock, and releases it, also when f panics.
@@ -64,25 +99,78 @@ func (c *Client) WithLock(ctx context.Context, name string, f func(ctx context.C
 	return f(work, h)
 }
 
-func newHeld(ctx context.Context, s *Session, name string, fence uint64, leave func()) *Held {
-	h := &Held{s: s, name: name, fence: fence, leave: sync.OnceFunc(leave)}
+func newHeld(ctx context.Context, a *acquisition, g grant) *Held {
+	h := &Held{
+		s: a.s, own: a.own, name: g.name, release: a.release + link.Escape(g.name), note: a.note, slots: max(a.slots, 1),
+		fence: g.fence, mode: a.mode, yields: make(chan YieldRequest, 1), leave: func() {},
+	}
+	if leave := a.leave[g.name]; leave != nil {
+		h.leave = sync.OnceFunc(leave)
+	}
 	h.ctx, h.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	h.unhook = context.AfterFunc(s.ctx, h.lost)
+	h.unhook = context.AfterFunc(a.s.ctx, h.expired)
 	return h
 }
 
-// lost ends the lock after its session.
-func (h *Held) lost() {
-	h.cancel(fmt.Errorf("%w: %w", ErrLockLost, context.Cause(h.s.ctx)))
+// expired ends the lock after its session.
+func (h *Held) expired() {
+	if h.end(fmt.Errorf("%w: %w", ErrLockLost, context.Cause(h.s.ctx))) {
+		h.leave()
+	}
+}
+
+// lost ends the lock alone: its session goes on, unless it was for this lock.
+func (h *Held) lost(reason string) {
+	if !h.end(&LostError{Name: h.name, Fence: h.Fence(), Reason: reason}) {
+		return
+	}
+	if h.own {
+		h.s.c.discard(h.s)
+	}
 	h.leave()
+}
+
+// had reports whether fence is that of the lock, or was before an upgrade.
+func (h *Held) had(fence uint64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return fence == h.fence || h.before != 0 && fence == h.before
+}
+
+// end ends the lock on this side, and reports whether it had not been over.
+func (h *Held) end(cause error) bool {
+	h.mu.Lock()
+	first := h.ctx.Err() == nil
+	h.cancel(cause)
+	h.mu.Unlock()
+	if first {
+		h.unhook()
+		h.s.forget(h)
+	}
+	return first
 }
 
 // Name returns the lock's name.
 func (h *Held) Name() string { return h.name }
 
 // Fence returns the fencing token of this grant: larger than that of every
-// earlier grant in the group. Resources refuse smaller ones.
-func (h *Held) Fence() uint64 { return h.fence }
+// earlier grant in the group. Resources refuse smaller ones. Those who share a
+// lock may have the same. Only [Held.Upgrade] changes it.
+func (h *Held) Fence() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.fence
+}
+
+// Mode returns "exclusive" or "shared".
+func (h *Held) Mode() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mode
+}
+
+// Slots returns how many may hold the lock at a time, apart from sharing it.
+func (h *Held) Slots() int { return h.slots }
 
 // Session returns the session that holds the lock.
 func (h *Held) Session() *Session { return h.s }
@@ -94,12 +182,26 @@ func (h *Held) Waited() time.Duration { return h.waited }
 // give it to anybody else, with [ErrReleased] at Unlock. It carries the values
 // of the context that the lock was acquired with.
 //
-// That somebody broke the lock by force is not noticed here, but at Unlock and
-// by everything that looks at the fence.
+// Whoever breaks the lock by force, or takes it away after asking to yield,
+// does not wait for this side to hear of it. Then the cause is a [*LostError],
+// as soon as the server can be reached: usually within a tenth of a second.
 func (h *Held) Context() context.Context { return h.ctx }
 
 // Done is closed when the lock is over.
 func (h *Held) Done() <-chan struct{} { return h.ctx.Done() }
+
+// Yield returns a channel with the newest request to let the lock go. Nobody has
+// to look at it.
+func (h *Held) Yield() <-chan YieldRequest { return h.yields }
+
+// asked tells of a request to yield; an older one that nobody looked at goes.
+func (h *Held) asked(r YieldRequest) {
+	select {
+	case <-h.yields:
+	default:
+	}
+	h.yields <- r // of all goroutines only the listener's sends
+}
 
 // Deadline returns the local instant at which the lock ends unless its session
 // is renewed; it moves with each renewal. It is counted from now at each call
@@ -111,7 +213,7 @@ func (h *Held) Deadline() time.Time { return time.Now().Add(h.s.Remaining()) }
 // it tells the truth even just after the process or machine was stopped.
 func (h *Held) Err() error {
 	if h.ctx.Err() == nil && !h.s.check() {
-		h.lost()
+		h.expired()
 	}
 	return context.Cause(h.ctx)
 }
@@ -121,35 +223,44 @@ func (h *Held) Err() error {
 // that the lock does not stay held by nobody. [ErrLockLost] says that it was
 // lost before. A second Unlock does nothing.
 func (h *Held) Unlock(ctx context.Context) error {
+	h.changing.Lock()
+	defer h.changing.Unlock()
 	if err := h.Err(); err != nil {
-		if errors.Is(err, ErrReleased) {
-			return nil
-		}
-		return err
+		return unlocked(err)
 	}
-	if h.unlocked.Swap(true) {
-		return nil
+	if !h.end(ErrReleased) {
+		return unlocked(context.Cause(h.ctx))
 	}
-	h.unhook()
-	h.cancel(ErrReleased)
-	err := h.s.release(ctx, h.name, h.fence, false)
-	if err == nil || errors.Is(err, ErrLockLost) {
+	err := h.s.release(ctx, h.release, h.Fence(), false)
+	switch {
+	case h.own: // whatever the release came to: nothing outlives the session
+		h.s.c.discard(h.s)
+	case err == nil, errors.Is(err, ErrLockLost):
 		h.leave()
-		return err
+	default:
+		h.s.background(func() {
+			defer h.leave()
+			h.s.releaseSurely(h.release, h.Fence())
+		})
 	}
-	h.s.background(func() {
-		defer h.leave()
-		h.s.releaseSurely(h.name, h.fence)
-	})
 	return err
 }
 
+// unlocked is what Unlock says of a lock that ended with cause.
+func unlocked(cause error) error {
+	if errors.Is(cause, ErrReleased) {
+		return nil
+	}
+	return cause
+}
+
 // release gives a grant back. That its session is over is as good.
-func (s *Session) release(ctx context.Context, name string, fence uint64, patient bool) error {
-	_, err := s.c.do(ctx, request{
-		method: http.MethodDelete, path: "locks/" + escape(name), change: true, patient: patient, timeless: true,
-		header: http.Header{"If-Match": {api.FormatETag(fence)}},
-	})
+func (s *Session) release(ctx context.Context, path string, fence uint64, patient bool) error {
+	h := http.Header{"If-Match": {api.FormatETag(fence)}}
+	if strings.HasPrefix(path, "locks/") {
+		h.Set(api.HeaderSession, s.id) // others may have been granted it together with this session
+	}
+	_, err := s.c.do(ctx, link.Request{Method: http.MethodDelete, Path: path, Header: h, Change: true, Patient: patient, Timeless: true})
 	if errors.Is(err, ErrStaleFence) {
 		return fmt.Errorf("%w: %w", ErrLockLost, err)
 	}
@@ -158,20 +269,11 @@ func (s *Session) release(ctx context.Context, name string, fence uint64, patien
 
 // releaseSurely gives a grant back, however long it takes. Another grant of
 // the same lock has another fence: it is never met.
-func (s *Session) releaseSurely(name string, fence uint64) {
+func (s *Session) releaseSurely(path string, fence uint64) {
 	for attempt := 0; s.ctx.Err() == nil; attempt++ {
-		err := s.release(s.ctx, name, fence, true)
-		if err == nil || errors.Is(err, ErrLockLost) || !pause(s.ctx, attempt, nil) {
+		err := s.release(s.ctx, path, fence, true)
+		if err == nil || errors.Is(err, ErrLockLost) || !link.Pause(s.ctx, attempt) {
 			return
 		}
 	}
-}
-
-// grantOf reads the server's yes.
-func grantOf(name string, rep reply) (fence uint64, err error) {
-	var g api.Grant
-	if err := json.Unmarshal(rep.body, &g); err != nil || g.Fence == 0 {
-		return 0, fmt.Errorf("prytany: the server's grant of %q makes no sense: %q", name, clip(rep.body))
-	}
-	return g.Fence, nil
 }

@@ -53,8 +53,8 @@ func TestGoroutinesExcludeEachOther(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if f.sessions != 1 || len(c.local) != 0 {
-			t.Errorf("%d sessions and %d names left; want 1 and none", f.sessions, len(c.local))
+		if f.sessions != 1 || c.local.Len() != 0 {
+			t.Errorf("%d sessions and %d names left; want 1 and none", f.sessions, c.local.Len())
 		}
 		after(t, c)
 	})
@@ -117,7 +117,7 @@ func TestCancelledWaiter(t *testing.T) {
 			if used < 2 {
 				t.Error("the request was taken back with another key than its own")
 			}
-			if len(c.local) != 0 {
+			if c.local.Len() != 0 {
 				t.Error("the turn was not passed on")
 			}
 			after(t, c)
@@ -316,7 +316,7 @@ func TestWithLockReleasesAfterPanic(t *testing.T) {
 			}()
 			_ = c.WithLock(t.Context(), "job", func(context.Context, *Held) error { panic("f") })
 		}()
-		if f.count("DELETE locks/job") != 1 || len(c.local) != 0 {
+		if f.count("DELETE locks/job") != 1 || c.local.Len() != 0 {
 			t.Errorf("not released: %v", f.requests())
 		}
 		after(t, c)

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prytany/prytany/client/internal/bell"
+	"github.com/prytany/prytany/client/internal/clock"
+	"github.com/prytany/prytany/client/internal/link"
 	"github.com/prytany/prytany/internal/api"
 )
 
@@ -41,6 +44,15 @@ type Session struct {
 	mu       sync.Mutex
 	deadline time.Duration // reading of Client.now at which the session ends for this side
 	waited   bool          // somebody waits for work, or has: it takes no more
+	state    SessionState
+	changed  bell.Bell // state has changed
+
+	// What the listener works with; see listen.go.
+	held      map[string]*Held
+	asking    map[*acquisition]bool
+	listening bool
+	since     uint64 // revision up to which the news is known
+	reread    bool   // there may be news that was not told
 }
 
 // NewSession opens a session. Cancelling ctx later does not end it. Errors:
@@ -68,15 +80,18 @@ func (c *Client) newSession(ctx context.Context, cfg SessionConfig, shared bool)
 	// The server counts from when it applied the session, which is after it
 	// was first sent: a deadline from here is early, never late.
 	sent := c.now()
-	rep, err := c.do(ctx, request{method: http.MethodPost, path: "sessions", body: body, header: jsonHeader(), change: true})
+	rep, err := c.do(ctx, link.Request{Method: http.MethodPost, Path: "sessions", Body: body, Header: jsonHeader(), Change: true})
 	if err != nil {
 		return nil, err
 	}
 	var out api.SessionCreated
-	if err := json.Unmarshal(rep.body, &out); err != nil || out.ID == "" || out.TTLMS <= 0 {
-		return nil, fmt.Errorf("prytany: the server's answer to a new session makes no sense: %q", clip(rep.body))
+	if err := json.Unmarshal(rep.Body, &out); err != nil || out.ID == "" || out.TTLMS <= 0 {
+		return nil, senseless("answer to a new session", rep)
 	}
-	s := &Session{c: c, id: out.ID, ttl: time.Duration(out.TTLMS) * time.Millisecond, shared: shared}
+	s := &Session{
+		c: c, id: out.ID, ttl: milliseconds(out.TTLMS), shared: shared,
+		state: SessionOK, held: map[string]*Held{}, asking: map[*acquisition]bool{},
+	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.renewed(sent, s.ttl)
 	if s.Remaining() <= 0 {
@@ -86,6 +101,9 @@ func (c *Client) newSession(ctx context.Context, cfg SessionConfig, shared bool)
 			s.lose(ErrSessionExpired)
 			return nil, fmt.Errorf("%w: %w", ErrSessionExpired, err)
 		}
+		s.mu.Lock()
+		s.state = SessionOK // nobody was in jeopardy
+		s.mu.Unlock()
 	}
 	s.background(s.watch)
 	s.background(s.keep)
@@ -119,6 +137,9 @@ func (s *Session) Remaining() time.Duration {
 
 // check ends the session if the clock says so, and reports whether it lasts.
 func (s *Session) check() bool {
+	s.mu.Lock()
+	s.judge()
+	s.mu.Unlock()
 	if s.Remaining() <= 0 {
 		s.lose(ErrSessionExpired)
 	}
@@ -135,7 +156,7 @@ func (s *Session) end(ctx context.Context, cause error) error {
 	s.waited = true
 	s.mu.Unlock()
 	s.work.Wait()
-	_, err := s.c.do(ctx, request{method: http.MethodDelete, path: "sessions/" + escape(s.id), change: true, timeless: true})
+	_, err := s.c.do(ctx, link.Request{Method: http.MethodDelete, Path: "sessions/" + link.Escape(s.id), Change: true, Timeless: true})
 	if errors.Is(err, ErrSessionExpired) {
 		return nil
 	}
@@ -167,20 +188,25 @@ func (s *Session) renewed(sent, ttl time.Duration) {
 	if s.deadline != 0 && s.c.now() >= s.deadline {
 		return
 	}
-	s.deadline = max(s.deadline, sent+ttl-margin(ttl))
+	s.deadline = max(s.deadline, sent+ttl-clock.Margin(ttl))
+	s.judge()
 }
 
 // watch ends the session when its time is over.
 func (s *Session) watch() {
 	for s.check() {
-		s.sleep(min(s.Remaining(), watchEvery))
+		d := min(s.Remaining(), watchEvery)
+		if calm := s.Remaining() - s.jeopardy(); calm > 0 {
+			d = min(d, calm)
+		}
+		s.sleep(d)
 	}
 }
 
 // keep renews the session, first when a third of its time has passed.
 func (s *Session) keep() {
 	for s.check() {
-		if d := s.Remaining() - s.ttl*2/3 + margin(s.ttl); d > 0 {
+		if d := s.Remaining() - s.ttl*2/3 + clock.Margin(s.ttl); d > 0 {
 			s.sleep(min(d, watchEvery))
 			continue
 		}
@@ -212,7 +238,7 @@ func (s *Session) renew(ctx context.Context) error {
 	defer cancel()
 	answers := make(chan error)
 	for attempt := 0; ; attempt++ {
-		at, _ := s.c.pick()
+		at, _ := s.c.link.Pick()
 		s.background(func() {
 			err := s.ask(ctx)
 			select {
@@ -228,9 +254,9 @@ func (s *Session) renew(ctx context.Context) error {
 				return err
 			}
 			s.c.cfg.Log.Debug("keepalive failed", "session", s.id, "attempt", attempt+1, "err", err)
-			pause(ctx, attempt, nil)
+			link.Pause(ctx, attempt)
 		case <-timer.C:
-			s.c.avoid(at)
+			s.c.link.Avoid(at)
 		case <-ctx.Done():
 			timer.Stop()
 		}
@@ -243,14 +269,23 @@ func (s *Session) renew(ctx context.Context) error {
 // ask sends one renewal to one endpoint.
 func (s *Session) ask(ctx context.Context) error {
 	sent := s.c.now()
-	rep, _, err := s.c.once(ctx, request{method: http.MethodPut, path: "sessions/" + escape(s.id)}, 4*s.hedge())
+	rep, err := s.c.once(ctx, link.Request{Method: http.MethodPut, Path: "sessions/" + link.Escape(s.id)}, 4*s.hedge())
 	if err != nil {
 		return err
 	}
+	_, err = s.kept(rep, sent)
+	return err
+}
+
+// kept takes note of a renewal that was sent at sent. If the answer was held
+// back, the lease began anew at the end of that; the server cannot have held it
+// back for longer than it was waited for.
+func (s *Session) kept(rep link.Reply, sent time.Duration) (api.KeptAlive, error) {
 	var out api.KeptAlive
-	if err := json.Unmarshal(rep.body, &out); err != nil || out.ExpiresInMS <= 0 {
-		return fmt.Errorf("prytany: the server's answer to a renewal makes no sense: %q", clip(rep.body))
+	if err := json.Unmarshal(rep.Body, &out); err != nil || out.ExpiresInMS <= 0 || out.HeldMS < 0 {
+		return out, senseless("answer to a renewal", rep)
 	}
-	s.renewed(sent, min(s.ttl, time.Duration(out.ExpiresInMS)*time.Millisecond))
-	return nil
+	held := min(milliseconds(out.HeldMS), s.c.now()-sent)
+	s.renewed(sent+held, min(s.ttl, milliseconds(out.ExpiresInMS)))
+	return out, nil
 }

@@ -98,7 +98,7 @@ func TestSilentEndpointStarvesNobody(t *testing.T) {
 			s := open(t, c, ttl)
 			for range 20 {
 				time.Sleep(ttl / 2)
-				c.avoid(2) // whatever turns the client to a silent node
+				c.link.Avoid(2) // whatever turns the client to a silent node
 				if err := context.Cause(s.Context()); err != nil {
 					t.Fatalf("TTL %v: %v", ttl, err)
 				}

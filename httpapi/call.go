@@ -1,24 +1,27 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"math"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
+	"github.com/prytany/prytany/httpapi/internal/check"
+	"github.com/prytany/prytany/httpapi/internal/problems"
+	"github.com/prytany/prytany/httpapi/internal/reply"
 	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/locks"
+	"github.com/prytany/prytany/locks/service"
 )
 
 // A call is one request on its way through. Its decoding methods note the
-// first thing that is wrong in bad and return zero values from then on, so
-// that a handler looks at bad once, before it calls the service.
+// first thing that is wrong in Bad and return zero values from then on, so
+// that a handler looks at Bad once, before it calls the service.
 type call struct {
+	check.Checker
+
 	s       *Server
 	w       *recorder
 	raw     http.ResponseWriter // what w wraps
@@ -33,49 +36,93 @@ type call struct {
 
 	method *method
 	group  string
-	locks  locks.Locks
-	name   string // of the lock, key or session
+	locks  service.Locks
+	nodes  []string // to pass the request on to, by URL, if this one has no part in the group
+	name   string   // of the lock, key or session, or how names begin
 	query  url.Values
 	body   []byte
 	stale  bool // a stale read was asked for
-	ctx    context.Context
-	cancel context.CancelFunc
-	bad    *api.Problem
-}
-
-// reject notes what is wrong, unless something is already.
-func (c *call) reject(p *api.Problem) {
-	if c.bad == nil {
-		c.bad = p
-	}
+	slots  int  // that a lock was asked for with
+	// Whether to send the request again does no harm, whatever has become of it;
+	// nil: if it has an Idempotency-Key.
+	repeatable *bool
+	ctx        context.Context
+	cancel     context.CancelFunc
 }
 
 // run checks what all requests have in common and calls the method.
 func (c *call) run(m *method) error {
 	c.method = m
-	leave, ok := c.s.enter(m.class)
-	if !ok {
-		return problem(api.CodeOverloaded, "", "", strconv.Itoa(c.s.cfg.MaxInFlight), "this node is answering as many requests as it may")
-	}
-	defer leave()
 	c.parseQuery()
-	if c.grouped {
+	if class := c.class(); class != classProbe {
+		room := &c.s.rooms[class]
+		if !room.enter() {
+			return problems.New(api.CodeOverloaded, "", "", strconv.Itoa(room.max), "this node is answering as many requests of this kind as it may")
+		}
+		defer room.leave()
+	}
+	switch {
+	case c.grouped:
+		c.checkHeaders()
 		c.findGroup()
 		c.stale = c.query.Get("consistency") == "stale" // checked by read
 		c.checkForward()
+	case m.change: // of groups or members: main decides it
+		c.checkHeaders()
+		c.group = api.MainGroup
+		c.tellLeader()
+		c.checkForward()
 	}
 	if c.param != "" {
-		c.name = c.checkName(c.param, c.unescape(c.param, c.vars[c.param]))
+		c.name = c.Unescape(c.param, c.vars[c.param])
+		if c.param == "prefix" { // the only one that may be empty
+			c.Text(c.param, c.name, c.s.lim.MaxName)
+		} else {
+			c.Name(c.param, c.name)
+		}
 	}
-	if c.bad == nil {
+	if c.Bad == nil {
 		c.readBody()
 	}
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
-	c.ctx, c.cancel = context.WithTimeout(c.r.Context(), c.s.cfg.Timeout)
+	ctx := c.r.Context()
+	if m.change && m.class == classNormal {
+		var end func()
+		ctx, end = lasting(ctx)
+		defer end()
+	}
+	c.ctx, c.cancel = context.WithTimeout(ctx, c.s.cfg.Timeout)
 	defer func() { c.cancel() }()
+	if len(c.nodes) > 0 {
+		return c.pass()
+	}
 	return m.do(c)
+}
+
+// lasting returns the context of a change that does not wait for others: it ends
+// with ctx, but not because the node goes down. That takes longer than such a
+// change, whose outcome would be unknown for no reason.
+func lasting(ctx context.Context) (_ context.Context, end func()) {
+	kept, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); cause != errStopping {
+			cancel(cause)
+		}
+	})
+	return kept, func() { unhook(); cancel(nil) }
+}
+
+// class says with what the request competes for room.
+func (c *call) class() class {
+	switch {
+	case c.method.class == classKeepalive && c.query.Has("hold"):
+		return classHeld
+	case c.method.stream && c.streamType() != "":
+		return classStream
+	}
+	return c.method.class
 }
 
 // waiting lets the call of the service take d longer.
@@ -90,16 +137,23 @@ func (c *call) waiting(d time.Duration) {
 func (c *call) findGroup() {
 	c.group = api.MainGroup
 	if raw, ok := c.vars["group"]; ok {
-		c.group = c.unescape("group", raw)
+		c.group = c.Unescape("group", raw)
 	}
-	if c.bad != nil {
+	if c.Bad != nil {
 		return
 	}
 	var ok bool
 	if c.locks, ok = c.s.cfg.Locks(c.group); !ok {
-		c.reject(problem(api.CodeGroupUnknown, "group", c.group, "", "there is no group %q", short(c.group)))
+		c.elsewhere()
+	}
+	if c.Bad != nil {
 		return
 	}
+	c.tellLeader()
+}
+
+// tellLeader says where the leader of the group is, if that is known.
+func (c *call) tellLeader() {
 	if leader := c.s.cfg.LeaderURL(c.group); leader != "" {
 		c.w.Header().Set(api.HeaderLeader, leader)
 	}
@@ -109,19 +163,19 @@ func (c *call) findGroup() {
 func (c *call) checkForward() {
 	v := c.header(api.HeaderForward)
 	switch {
-	case c.bad != nil || v == "" || v == "?1":
+	case c.Bad != nil || v == "" || v == "?1":
 	case v != "?0":
-		c.reject(problem(api.CodeInvalid, api.HeaderForward, v, "?0 or ?1", "%s is ?0 or ?1", api.HeaderForward))
-	case c.stale || c.s.cfg.IsLeader(c.group):
+		c.Reject(problems.New(api.CodeInvalid, api.HeaderForward, v, "?0 or ?1", "%s is ?0 or ?1", api.HeaderForward))
+	case len(c.nodes) == 0 && (c.stale || c.s.cfg.IsLeader(c.group)):
 	default:
 		leader := c.s.cfg.LeaderURL(c.group)
 		if leader == "" {
-			c.reject(problem(api.CodeNoLeader, "", "", "", "this node does not lead the group and knows nobody who does"))
+			c.Reject(problems.New(api.CodeNoLeader, "", "", "", "this node does not lead the group and knows nobody who does"))
 			return
 		}
-		p := problem(api.CodeNotLeader, "", "", "", "ask the leader at %s", leader)
+		p := problems.New(api.CodeNotLeader, "", "", "", "ask the leader at %s", leader)
 		p.Leader = leader
-		c.reject(p)
+		c.Reject(p)
 	}
 }
 
@@ -135,12 +189,12 @@ func (c *call) meta(m locks.Meta) {
 	h.Set(api.HeaderSlot, strconv.FormatUint(m.Slot, 10))
 	if c.stale {
 		h.Set(api.HeaderApplied, strconv.FormatUint(m.Revision, 10))
-		h.Set(api.HeaderAgeMS, strconv.FormatInt(ms(m.Age), 10))
+		h.Set(api.HeaderAgeMS, strconv.FormatInt(reply.MS(m.Age), 10))
 	}
 }
 
 // json replies with v, compact, with a newline at its end.
-func (c *call) json(status int, v any) error { return c.send(status, api.TypeJSON, encode(v)) }
+func (c *call) json(status int, v any) error { return c.send(status, api.TypeJSON, reply.JSON(v)) }
 
 // send replies with b.
 func (c *call) send(status int, contentType string, b []byte) error {
@@ -158,9 +212,12 @@ func (c *call) send(status int, contentType string, b []byte) error {
 // stopping reports whether the request ended because the node goes down.
 func (c *call) stopping() bool { return context.Cause(c.r.Context()) == errStopping }
 
+// gone reports whether nobody is left to be told anything.
+func (c *call) gone() bool { return c.r.Context().Err() != nil && !c.stopping() }
+
 // unchanged replies that the client has the latest, unless its wait for
 // something later was broken off.
-func (c *call) unchanged(rd locks.Read) error {
+func (c *call) unchanged(rd service.Read) error {
 	if rd.Wait > 0 && c.stopping() {
 		return errStopping
 	}
@@ -178,45 +235,9 @@ func (c *call) empty(status int) error {
 	return nil
 }
 
-func encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic(err) // the types of package api can be encoded
-	}
-	return b.Bytes()
-}
-
-// ms is d in whole milliseconds, rounded down: a lease is never shown longer
-// than it is.
-func ms(d time.Duration) int64 { return d.Milliseconds() }
-
-// knownMS is nil for the negative durations that stand for "not known".
-func knownMS(d time.Duration) *int64 {
-	if d < 0 {
-		return nil
-	}
-	n := ms(d)
-	return &n
-}
-
 // seconds is d for Retry-After: whole seconds from 1 to limit.
 func seconds(d time.Duration, limit int) string {
 	return strconv.Itoa(min(max(int(math.Ceil(d.Seconds())), 1), limit))
-}
-
-// short makes s fit to be repeated to the one who sent it.
-func short(s string) string {
-	const most = 64
-	if len(s) > most {
-		cut := most
-		for cut > most-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
-			cut--
-		}
-		s = s[:cut] + "…"
-	}
-	return string(bytes.ToValidUTF8([]byte(s), []byte("\uFFFD")))
 }
 
 // A recorder remembers the status of a reply.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prytany/prytany/httpapi/internal/problems"
+	"github.com/prytany/prytany/httpapi/internal/reply"
 	"github.com/prytany/prytany/internal/api"
 )
 
@@ -12,7 +14,7 @@ func (c *call) status() error {
 	if c.s.cfg.Status != nil {
 		st = c.s.cfg.Status()
 	}
-	st.Groups, st.Links = each(st.Groups, same), each(st.Links, same)
+	st.Groups, st.Links = reply.Each(st.Groups, same), reply.Each(st.Links, same)
 	return c.json(http.StatusOK, st)
 }
 
@@ -21,15 +23,15 @@ func (c *call) members() error {
 	if c.s.cfg.Members != nil {
 		list = c.s.cfg.Members()
 	}
-	return c.json(http.StatusOK, api.Members{Members: each(list, same)})
+	return c.json(http.StatusOK, api.Members{Members: reply.Each(list, same)})
 }
 
 // live says that the process answers; nothing else, lest a cluster without a
 // leader be restarted node by node.
 func (c *call) live() error {
 	c.flag("verbose")
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	return c.send(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
 }
@@ -37,12 +39,12 @@ func (c *call) live() error {
 // ready says whether the node can serve.
 func (c *call) ready() error {
 	verbose := c.flag("verbose")
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	out := api.Ready{Ready: true, Checks: []api.Check{}}
 	if c.s.cfg.Ready != nil {
-		out.Checks = each(c.s.cfg.Ready(), same)
+		out.Checks = reply.Each(c.s.cfg.Ready(), same)
 	}
 	var failing []string
 	var lines strings.Builder
@@ -71,7 +73,7 @@ func (c *call) ready() error {
 	case out.Ready:
 		return c.send(status, text, []byte("ready\n"))
 	}
-	return problem(api.CodeNotReady, "", "", "", "%s", strings.Join(failing, "; "))
+	return problems.New(api.CodeNotReady, "", "", "", "%s", strings.Join(failing, "; "))
 }
 
 func (c *call) metrics() error {

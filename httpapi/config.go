@@ -1,16 +1,15 @@
 package httpapi
 
 import (
-	"encoding/base64"
 	"net/http"
-	"unicode/utf8"
 
+	"github.com/prytany/prytany/httpapi/internal/reply"
 	"github.com/prytany/prytany/internal/api"
-	"github.com/prytany/prytany/locks"
+	"github.com/prytany/prytany/locks/service"
 )
 
 func (c *call) put() error {
-	req := locks.Put{
+	req := service.Put{
 		Common:      c.common(),
 		Key:         c.name,
 		Value:       c.body,
@@ -20,20 +19,20 @@ func (c *call) put() error {
 	}
 	match, none := c.condition("If-Match", false), c.condition("If-None-Match", false)
 	switch {
-	case match.given && none.given:
-		c.invalid("If-None-Match", c.r.Header.Get("If-None-Match"), "absent with If-Match", "give If-Match or If-None-Match, not both")
-	case match.any:
+	case match.Given && none.Given:
+		c.Invalid("If-None-Match", c.r.Header.Get("If-None-Match"), "absent with If-Match", "give If-Match or If-None-Match, not both")
+	case match.Any:
 		req.IfPresent = true
-	case match.given:
+	case match.Given:
 		n := c.one("If-Match", match)
 		req.IfRevision = &n
-	case none.any:
+	case none.Any:
 		req.IfRevision = new(uint64)
-	case none.given:
-		c.invalid("If-None-Match", c.r.Header.Get("If-None-Match"), "*", "PUT takes If-None-Match: * only")
+	case none.Given:
+		c.Invalid("If-None-Match", c.r.Header.Get("If-None-Match"), "*", "PUT takes If-None-Match: * only")
 	}
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	e, created, m, err := c.locks.Put(c.ctx, req)
 	c.meta(m)
@@ -50,9 +49,8 @@ func (c *call) put() error {
 
 func (c *call) getEntry() error {
 	rd, seen := c.read(true)
-	c.unconditional("If-Match")
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	c.waiting(rd.Wait)
 	e, m, err := c.locks.Get(c.ctx, c.name, rd)
@@ -64,11 +62,11 @@ func (c *call) getEntry() error {
 	h.Set("ETag", api.FormatETag(e.Revision))
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Vary", "Accept")
-	if seen.matches(e.Revision) {
+	if seen.Matches(e.Revision) {
 		return c.unchanged(rd)
 	}
 	if c.wantsJSON() {
-		return c.json(http.StatusOK, entryOf(e))
+		return c.json(http.StatusOK, reply.Entry(e))
 	}
 	// The value may be a web page. It must not run as one of this origin.
 	h.Set("Content-Security-Policy", "sandbox")
@@ -76,14 +74,13 @@ func (c *call) getEntry() error {
 }
 
 func (c *call) deleteEntry() error {
-	c.unconditional("If-None-Match", api.HeaderSession)
-	req := locks.Delete{Common: c.common(), Key: c.name, Guard: c.guard()}
-	if match := c.condition("If-Match", false); match.given {
+	req := service.Delete{Common: c.common(), Key: c.name, Guard: c.guard()}
+	if match := c.condition("If-Match", false); match.Given {
 		n := c.one("If-Match", match)
 		req.IfRevision = &n
 	}
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	m, err := c.locks.Delete(c.ctx, req)
 	c.meta(m)
@@ -96,39 +93,28 @@ func (c *call) deleteEntry() error {
 func (c *call) listEntries() error {
 	l, rd := c.list()
 	keysOnly := c.flag("keys_only")
-	if c.bad != nil {
-		return c.bad
+	if c.query.Has("delimiter") {
+		l.Delimiter = c.Name("delimiter", c.query.Get("delimiter"))
+	}
+	if c.Bad != nil {
+		return c.Bad
 	}
 	p, m, err := c.locks.ListEntries(c.ctx, l, rd)
 	c.meta(m)
 	if err != nil {
 		return err
 	}
-	out := api.Entries{Entries: each(p.Items, entryOf), Revision: m.Revision, Next: p.Token}
-	if keysOnly {
-		for i := range out.Entries {
-			out.Entries[i].Value, out.Entries[i].ValueBase64 = nil, nil
+	out := api.Entries{Entries: []api.Entry{}, Revision: m.Revision, Next: p.Token}
+	for _, e := range p.Items {
+		if e.Revision == 0 { // what keys with the delimiter are rolled up into
+			out.Prefixes = append(out.Prefixes, e.Key)
+			continue
 		}
+		item := reply.Entry(e)
+		if keysOnly {
+			item.Value, item.ValueBase64 = nil, nil
+		}
+		out.Entries = append(out.Entries, item)
 	}
 	return c.json(http.StatusOK, out)
-}
-
-// entryOf says a value as text if that loses nothing.
-func entryOf(e locks.Entry) api.Entry {
-	out := api.Entry{
-		Key:             e.Key,
-		ContentType:     e.ContentType,
-		Revision:        e.Revision,
-		CreatedRevision: e.Created,
-		Version:         e.Version,
-		Session:         e.Session,
-	}
-	if utf8.Valid(e.Value) {
-		s := string(e.Value)
-		out.Value = &s
-	} else {
-		s := base64.StdEncoding.EncodeToString(e.Value)
-		out.ValueBase64 = &s
-	}
-	return out
 }

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/locks"
+	"github.com/prytany/prytany/locks/service"
 )
 
 // fake notes what it is asked, and answers what the test says.
@@ -21,45 +23,56 @@ type fake struct {
 	calls []any
 	err   error
 	meta  locks.Meta
-	block bool // until the context ends
+	block bool // until the context ends, or until
+	free  chan struct{}
 
 	session locks.Session
 	grant   locks.Grant
 	lock    locks.Lock
 	entry   locks.Entry
 	created bool
+	kept    locks.Kept
+	grants  []locks.Grant
+	highest uint64
+	txn     locks.TxnResult
+	entries []locks.Entry // of a listing; nil: entry
+	stream  *script       // nil: one that ends with the context
+	lockErr error         // of GetLock alone
 }
 
 func newFake() *fake { return &fake{meta: locks.Meta{Revision: 50, Slot: 60}} }
 
 // The requests of the methods whose arguments are not one struct.
 type (
-	keepAliveCall  struct{ id string }
 	getSessionCall struct {
 		id string
-		rd locks.Read
+		rd service.Read
 	}
 	listCall struct {
 		kind string
-		l    locks.List
-		rd   locks.Read
+		l    service.List
+		rd   service.Read
 	}
 	endSessionCall struct {
 		id string
-		c  locks.Common
+		c  service.Common
 	}
 	getLockCall struct {
 		name string
-		rd   locks.Read
+		rd   service.Read
 	}
 	checkFenceCall struct {
 		name  string
 		fence uint64
-		rd    locks.Read
+		rd    service.Read
+	}
+	getFenceCall struct {
+		resource string
+		rd       service.Read
 	}
 	getCall struct {
 		key string
-		rd  locks.Read
+		rd  service.Read
 	}
 )
 
@@ -69,8 +82,11 @@ func (f *fake) note(ctx context.Context, call any) (locks.Meta, error) {
 	block := f.block
 	f.mu.Unlock()
 	if block {
-		<-ctx.Done()
-		return locks.Meta{}, ctx.Err()
+		select {
+		case <-ctx.Done():
+			return locks.Meta{}, ctx.Err()
+		case <-f.free:
+		}
 	}
 	if f.err != nil {
 		return f.meta, f.err
@@ -84,76 +100,174 @@ func (f *fake) count() int {
 	return len(f.calls)
 }
 
-func (f *fake) CreateSession(ctx context.Context, r locks.CreateSession) (locks.Session, locks.Meta, error) {
+func (f *fake) CreateSession(ctx context.Context, r service.CreateSession) (locks.Session, locks.Meta, error) {
 	m, err := f.note(ctx, r)
 	return f.session, m, err
 }
 
-func (f *fake) KeepAlive(ctx context.Context, id string) (locks.Session, locks.Meta, error) {
-	m, err := f.note(ctx, keepAliveCall{id})
-	return f.session, m, err
+func (f *fake) KeepAlive(ctx context.Context, r service.KeepAlive) (locks.Kept, locks.Meta, error) {
+	m, err := f.note(ctx, r)
+	return f.kept, m, err
 }
 
-func (f *fake) GetSession(ctx context.Context, id string, rd locks.Read) (locks.Session, locks.Meta, error) {
+func (f *fake) GetSession(ctx context.Context, id string, rd service.Read) (locks.Session, locks.Meta, error) {
 	m, err := f.note(ctx, getSessionCall{id, rd})
 	return f.session, m, err
 }
 
-func (f *fake) ListSessions(ctx context.Context, l locks.List, rd locks.Read) (locks.Page[locks.Session], locks.Meta, error) {
+func (f *fake) ListSessions(ctx context.Context, l service.List, rd service.Read) (service.Page[locks.Session], locks.Meta, error) {
 	m, err := f.note(ctx, listCall{"sessions", l, rd})
-	return locks.Page[locks.Session]{Items: []locks.Session{f.session}, Token: "more"}, m, err
+	return service.Page[locks.Session]{Items: []locks.Session{f.session}, Token: "more"}, m, err
 }
 
-func (f *fake) EndSession(ctx context.Context, id string, c locks.Common) (locks.Meta, error) {
+func (f *fake) EndSession(ctx context.Context, id string, c service.Common) (locks.Meta, error) {
 	return f.note(ctx, endSessionCall{id, c})
 }
 
-func (f *fake) Acquire(ctx context.Context, r locks.Acquire) (locks.Grant, locks.Meta, error) {
+func (f *fake) Acquire(ctx context.Context, r service.Acquire) (locks.Grant, locks.Meta, error) {
 	m, err := f.note(ctx, r)
 	return f.grant, m, err
 }
 
-func (f *fake) Release(ctx context.Context, r locks.Release) (locks.Meta, error) {
+func (f *fake) AcquireAll(ctx context.Context, r service.AcquireAll) ([]locks.Grant, locks.Meta, error) {
+	m, err := f.note(ctx, r)
+	return f.grants, m, err
+}
+
+func (f *fake) AskYield(ctx context.Context, r service.AskYield) (locks.Meta, error) {
 	return f.note(ctx, r)
 }
 
-func (f *fake) GetLock(ctx context.Context, name string, rd locks.Read) (locks.Lock, locks.Meta, error) {
+func (f *fake) Proclaim(ctx context.Context, r service.Proclaim) (locks.Meta, error) {
+	return f.note(ctx, r)
+}
+
+func (f *fake) Transfer(ctx context.Context, r service.Transfer) (locks.Grant, locks.Meta, error) {
+	m, err := f.note(ctx, r)
+	return f.grant, m, err
+}
+
+func (f *fake) AdvanceFence(ctx context.Context, r service.AdvanceFence) (uint64, locks.Meta, error) {
+	m, err := f.note(ctx, r)
+	return f.highest, m, err
+}
+
+func (f *fake) GetFence(ctx context.Context, resource string, rd service.Read) (uint64, locks.Meta, error) {
+	m, err := f.note(ctx, getFenceCall{resource, rd})
+	return f.highest, m, err
+}
+
+func (f *fake) ForgetFence(ctx context.Context, r service.ForgetFence) (locks.Meta, error) {
+	return f.note(ctx, r)
+}
+
+func (f *fake) Txn(ctx context.Context, r service.Txn) (locks.TxnResult, locks.Meta, error) {
+	m, err := f.note(ctx, r)
+	return f.txn, m, err
+}
+
+func (f *fake) Watch(ctx context.Context, w service.Watch) (service.Stream, locks.Meta, error) {
+	m, err := f.note(ctx, w)
+	if err != nil {
+		return nil, m, err
+	}
+	if f.stream == nil {
+		return &script{}, m, nil
+	}
+	return f.stream, m, nil
+}
+
+// A script is a stream that tells what a test has written down, a turn for each
+// Next, then what comes from more, and nothing else until its context ends.
+type script struct {
+	turns  []turn
+	more   chan turn
+	idle   bool          // it has nothing to tell, and says so after each wait
+	gone   chan struct{} // closed with the stream
+	closed int
+}
+
+type turn struct {
+	changes []locks.Change
+	upTo    uint64
+	err     error
+}
+
+func (s *script) Next(ctx context.Context, wait time.Duration) ([]locks.Change, uint64, error) {
+	if len(s.turns) > 0 {
+		t := s.turns[0]
+		s.turns = s.turns[1:]
+		return t.changes, t.upTo, t.err
+	}
+	var over <-chan time.Time
+	if s.idle {
+		over = time.After(wait)
+	}
+	select {
+	case t := <-s.more:
+		return t.changes, t.upTo, t.err
+	case <-over:
+		return nil, 60, nil
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+}
+
+func (s *script) Close() {
+	s.closed++
+	if s.gone != nil {
+		close(s.gone)
+	}
+}
+
+func (f *fake) Release(ctx context.Context, r service.Release) (locks.Meta, error) {
+	return f.note(ctx, r)
+}
+
+func (f *fake) GetLock(ctx context.Context, name string, rd service.Read) (locks.Lock, locks.Meta, error) {
 	m, err := f.note(ctx, getLockCall{name, rd})
+	if err == nil {
+		err = f.lockErr
+	}
 	return f.lock, m, err
 }
 
-func (f *fake) CheckFence(ctx context.Context, name string, fence uint64, rd locks.Read) (locks.Meta, error) {
+func (f *fake) CheckFence(ctx context.Context, name string, fence uint64, rd service.Read) (locks.Meta, error) {
 	return f.note(ctx, checkFenceCall{name, fence, rd})
 }
 
-func (f *fake) ListLocks(ctx context.Context, l locks.List, rd locks.Read) (locks.Page[locks.Lock], locks.Meta, error) {
+func (f *fake) ListLocks(ctx context.Context, l service.List, rd service.Read) (service.Page[locks.Lock], locks.Meta, error) {
 	m, err := f.note(ctx, listCall{"locks", l, rd})
-	return locks.Page[locks.Lock]{Items: []locks.Lock{f.lock}, Token: "more"}, m, err
+	return service.Page[locks.Lock]{Items: []locks.Lock{f.lock}, Token: "more"}, m, err
 }
 
-func (f *fake) Put(ctx context.Context, r locks.Put) (locks.Entry, bool, locks.Meta, error) {
+func (f *fake) Put(ctx context.Context, r service.Put) (locks.Entry, bool, locks.Meta, error) {
 	m, err := f.note(ctx, r)
 	return f.entry, f.created, m, err
 }
 
-func (f *fake) Get(ctx context.Context, key string, rd locks.Read) (locks.Entry, locks.Meta, error) {
+func (f *fake) Get(ctx context.Context, key string, rd service.Read) (locks.Entry, locks.Meta, error) {
 	m, err := f.note(ctx, getCall{key, rd})
 	return f.entry, m, err
 }
 
-func (f *fake) Delete(ctx context.Context, r locks.Delete) (locks.Meta, error) {
+func (f *fake) Delete(ctx context.Context, r service.Delete) (locks.Meta, error) {
 	return f.note(ctx, r)
 }
 
-func (f *fake) ListEntries(ctx context.Context, l locks.List, rd locks.Read) (locks.Page[locks.Entry], locks.Meta, error) {
+func (f *fake) ListEntries(ctx context.Context, l service.List, rd service.Read) (service.Page[locks.Entry], locks.Meta, error) {
 	m, err := f.note(ctx, listCall{"entries", l, rd})
-	return locks.Page[locks.Entry]{Items: []locks.Entry{f.entry}, Token: "more"}, m, err
+	items := f.entries
+	if items == nil {
+		items = []locks.Entry{f.entry}
+	}
+	return service.Page[locks.Entry]{Items: items, Token: "more"}, m, err
 }
 
 // config has f as groups main and g/1, and checks of all kinds.
 func config(f *fake) Config {
 	return Config{
-		Locks:     func(g string) (locks.Locks, bool) { return f, g == "main" || g == "g/1" },
+		Locks:     func(g string) (service.Locks, bool) { return f, g == "main" || g == "g/1" },
 		LeaderURL: func(string) string { return "http://n2:7480" },
 	}
 }
@@ -176,7 +290,7 @@ func send(t testing.TB, s http.Handler, method, target, body string, headers ...
 		plain := httptest.NewRequest(method, "/", strings.NewReader(body))
 		r.Body, r.ContentLength = plain.Body, plain.ContentLength
 	}
-	return reply(t, s, r)
+	return answerTo(t, s, r)
 }
 
 // problemIn checks that rec is a whole problem and returns it.
@@ -207,5 +321,5 @@ func sendTo(t *testing.T, s http.Handler, host string) *httptest.ResponseRecorde
 	t.Helper()
 	r := httptest.NewRequest("GET", "/livez", nil)
 	r.Host = host
-	return reply(t, s, r)
+	return answerTo(t, s, r)
 }

@@ -1,58 +1,140 @@
 package httpapi
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
+	"github.com/prytany/prytany/httpapi/internal/check"
+	"github.com/prytany/prytany/httpapi/internal/problems"
+	"github.com/prytany/prytany/httpapi/internal/reply"
 	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/locks"
+	"github.com/prytany/prytany/locks/service"
 )
 
 func (c *call) acquire() error {
 	in := api.Acquire{Slots: 1}
-	given := c.object(fields{"session": &in.Session, "ttl": &in.TTL, "mode": &in.Mode, "slots": &in.Slots, "note": &in.Note})
-	c.unconditional("If-Match", "If-None-Match")
+	given := c.object(check.Fields{"session": &in.Session, "ttl": &in.TTL, "mode": &in.Mode, "slots": &in.Slots, "note": &in.Note})
+	req := c.asks(given, in.Session, in.TTL, in.Note)
+	req.Slots = c.countSlots(in.Slots)
+	switch in.Mode {
+	case "", api.ModeExclusive:
+	case api.ModeShared:
+		req.Mode = locks.Shared
+		if in.Slots > 1 {
+			c.Invalid("slots", strconv.Itoa(in.Slots), "1 with mode shared", "a semaphore is exclusive: give mode shared or slots, not both")
+		}
+	default:
+		c.Invalid("mode", in.Mode, "exclusive or shared", "mode is exclusive or shared; got %q", problems.Short(in.Mode))
+	}
+	g, err := c.obtain(req)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, reply.Grant(g))
+}
+
+// countSlots checks the number of slots that a request asks for.
+func (c *call) countSlots(n int) int {
+	if most := c.s.lim.MaxHolders; n < 1 || n > most {
+		limit := fmt.Sprintf("1 to %d", most)
+		c.Invalid("slots", strconv.Itoa(n), limit, "slots must be from %s; got %d", limit, n)
+	}
+	c.slots = n
+	return n
+}
+
+// asks decodes what acquiring a lock and standing in an election have in common.
+func (c *call) asks(given map[string]bool, session, ttl, note string) service.Acquire {
 	lim := c.s.lim
-	req := locks.Acquire{
+	req := service.Acquire{
 		Common:  c.common(),
 		Name:    c.name,
-		Session: c.checkText("session", in.Session, lim.MaxName),
-		TTL:     c.duration("ttl", in.TTL, lim.MinTTL, lim.MaxTTL),
-		Note:    c.checkText("note", in.Note, lim.MaxNote),
+		Session: c.Text("session", session, lim.MaxName),
+		TTL:     c.Duration("ttl", ttl, lim.MinTTL, lim.MaxTTL),
+		Note:    c.Text("note", note, lim.MaxNote),
 		Wait:    c.wait(),
 	}
-	if in.Mode != "" && in.Mode != api.ModeExclusive {
-		c.invalid("mode", in.Mode, api.ModeExclusive, "mode must be %q; got %q", api.ModeExclusive, short(in.Mode))
-	}
-	if in.Slots != 1 {
-		c.invalid("slots", strconv.Itoa(in.Slots), "1", "slots must be 1; got %d", in.Slots)
-	}
-	if given["session"] && in.Session == "" {
+	if given["session"] && session == "" {
 		// As from a shell variable that is not set. A session of the lock's own
 		// is not what was meant, and nobody would keep it alive.
-		c.invalid("session", "", "an id, or no such field", "session is empty; leave it out for a session of the lock's own")
+		c.Invalid("session", "", "an id, or no such field", "session is empty; leave it out for a session of the lock's own")
 	}
-	if in.Session != "" && in.TTL != "" {
-		c.invalid("ttl", in.TTL, "absent with session", "a session has a ttl of its own: give session or ttl, not both")
+	if session != "" && ttl != "" {
+		c.Invalid("ttl", ttl, "absent with session", "a session has a ttl of its own: give session or ttl, not both")
 	}
-	if c.bad != nil {
-		return c.bad
+	return req
+}
+
+// obtain gets a lock and sets the headers of its grant.
+func (c *call) obtain(req service.Acquire) (locks.Grant, error) {
+	if c.Bad != nil {
+		return locks.Grant{}, c.Bad
 	}
 	c.waiting(req.Wait)
 	g, m, err := c.locks.Acquire(c.ctx, req)
 	c.meta(m)
+	if err == nil {
+		c.fence(g.Fence)
+	}
+	return g, err
+}
+
+func (c *call) acquireAll() error {
+	var in api.AcquireAll
+	var names []json.RawMessage
+	c.object(check.Fields{"session": &in.Session, "names": &names, "note": &in.Note})
+	lim := c.s.lim
+	req := service.AcquireAll{
+		Common:  c.common(),
+		Session: c.Name("session", in.Session),
+		Note:    c.Text("note", in.Note, lim.MaxNote),
+	}
+	if n := len(names); n < 1 || n > lim.MaxNames {
+		limit := fmt.Sprintf("1 to %d", lim.MaxNames)
+		c.Invalid("names", strconv.Itoa(n), limit, "names must list from %s locks; there are %d", limit, n)
+	} else {
+		req.Names = c.Texts("names", names)
+	}
+	seen := map[string]bool{}
+	for i, name := range req.Names {
+		if c.Name(check.At("names", i), name); seen[name] {
+			c.Invalid(check.At("names", i), name, "once", "%s is a name that is there already", check.At("names", i))
+		}
+		seen[name] = true
+	}
+	if c.Bad != nil {
+		return c.Bad
+	}
+	list, m, err := c.locks.AcquireAll(c.ctx, req)
+	c.meta(m)
 	if err != nil {
 		return err
 	}
-	c.fence(g.Fence)
-	return c.json(http.StatusOK, api.Grant{
-		Name:        g.Name,
-		Session:     g.Session,
-		Fence:       g.Fence,
-		Mode:        api.ModeExclusive,
-		ExpiresInMS: knownMS(g.ExpiresIn),
-		WaitedMS:    ms(g.Waited),
-	})
+	return c.json(http.StatusOK, api.Grants{Locks: reply.Each(list, reply.Held)})
+}
+
+func (c *call) askYield() error {
+	var in api.AskYield
+	c.object(check.Fields{"within": &in.Within, "reason": &in.Reason})
+	req := service.AskYield{
+		Common: c.common(),
+		Name:   c.name,
+		Within: c.Duration("within", in.Within, time.Millisecond, c.s.lim.MaxYield),
+		Reason: c.Text("reason", in.Reason, c.s.lim.MaxNote),
+	}
+	if c.Bad != nil {
+		return c.Bad
+	}
+	m, err := c.locks.AskYield(c.ctx, req)
+	c.meta(m)
+	if err != nil {
+		return err
+	}
+	return c.empty(http.StatusAccepted)
 }
 
 // fence sets the headers of a grant.
@@ -62,28 +144,32 @@ func (c *call) fence(n uint64) {
 }
 
 func (c *call) release() error {
-	c.unconditional("If-None-Match")
-	req := locks.Release{
-		Common: c.common(),
-		Name:   c.name,
-		Force:  c.flag("force"),
-		Reason: c.checkText("reason", c.query.Get("reason"), c.s.lim.MaxNote),
+	req := service.Release{
+		Common:  c.common(),
+		Name:    c.name,
+		Session: c.session(),
+		Force:   c.flag("force"),
+		Reason:  c.Text("reason", c.query.Get("reason"), c.s.lim.MaxNote),
 	}
 	match := c.condition("If-Match", false)
 	switch {
-	case req.Force && match.given:
-		c.invalid("If-Match", c.r.Header.Get("If-Match"), "absent with force", "force does not look at the fence: give If-Match or force, not both")
+	case req.Force && match.Given:
+		c.Invalid("If-Match", c.r.Header.Get("If-Match"), "absent with force", "force does not look at the fence: give If-Match or force, not both")
+	case req.Force && req.Session != "":
+		c.Invalid(api.HeaderSession, req.Session, "absent with force", "force ends the grants of all sessions: give %s or force, not both", api.HeaderSession)
 	case req.Force:
 	case c.query.Has("reason"):
-		c.invalid("reason", req.Reason, "only with force", "reason goes with force=true")
-	case match.given:
-		req.Fence = c.one("If-Match", match)
+		c.Invalid("reason", req.Reason, "only with force", "reason goes with force=true")
 	default:
-		c.reject(problem(api.CodeFenceRequired, "If-Match", "", `"<fence>"`,
-			`send If-Match with the fence of the grant to release, such as "37", or break the lock by force=true`))
+		req.Fence = c.need("If-Match", `send If-Match with the fence of the grant to release, such as "37", or break the lock by force=true`)
 	}
-	if c.bad != nil {
-		return c.bad
+	return c.letGo(req)
+}
+
+// letGo ends a grant, of a lock or of leadership.
+func (c *call) letGo(req service.Release) error {
+	if c.Bad != nil {
+		return c.Bad
 	}
 	m, err := c.locks.Release(c.ctx, req)
 	c.meta(m)
@@ -95,12 +181,11 @@ func (c *call) release() error {
 
 func (c *call) getLock() error {
 	rd, seen := c.read(true)
-	c.unconditional("If-Match")
 	if c.query.Has("fence") {
 		return c.checkFence(rd)
 	}
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	c.waiting(rd.Wait)
 	l, m, err := c.locks.GetLock(c.ctx, c.name, rd)
@@ -110,26 +195,25 @@ func (c *call) getLock() error {
 	}
 	c.w.Header().Set("Cache-Control", "no-cache")
 	tag := l.Changed
-	if l.Holder != nil {
-		tag = l.Holder.Fence
-		c.fence(tag)
+	if len(l.Holders) == 1 {
+		c.w.Header().Set(api.HeaderFence, strconv.FormatUint(l.Holders[0].Fence, 10))
 	}
 	c.w.Header().Set("ETag", api.FormatETag(tag))
-	if seen.matches(tag) {
+	if seen.Matches(tag) {
 		return c.unchanged(rd)
 	}
-	return c.json(http.StatusOK, lockOf(l))
+	return c.json(http.StatusOK, reply.Lock(l))
 }
 
 // checkFence answers whether one grant is current.
-func (c *call) checkFence(rd locks.Read) error {
-	fence := c.number("fence", c.query.Get("fence"), 1, api.MaxNumber)
+func (c *call) checkFence(rd service.Read) error {
+	fence := c.Number("fence", c.query.Get("fence"), 1, api.MaxNumber)
 	if c.query.Has("wait") {
-		c.invalid("wait", c.query.Get("wait"), "absent with fence", "a fence is checked at once: give fence or wait, not both")
+		c.Invalid("wait", c.query.Get("wait"), "absent with fence", "a fence is checked at once: give fence or wait, not both")
 	}
 	c.unconditional("If-None-Match")
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	m, err := c.locks.CheckFence(c.ctx, c.name, fence, rd)
 	c.meta(m)
@@ -141,40 +225,13 @@ func (c *call) checkFence(rd locks.Read) error {
 
 func (c *call) listLocks() error {
 	l, rd := c.list()
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	p, m, err := c.locks.ListLocks(c.ctx, l, rd)
 	c.meta(m)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, api.Locks{Locks: each(p.Items, lockOf), Revision: m.Revision, Next: p.Token})
-}
-
-func lockOf(l locks.Lock) api.Lock {
-	out := api.Lock{
-		Name:                 l.Name,
-		Holders:              []api.Holder{},
-		Waiters:              each(l.Waiters, func(w locks.Waiter) api.Waiter { return api.Waiter(w) }),
-		Past:                 each(l.Past, func(p locks.Past) api.Past { return api.Past(p) }),
-		ChangedRevision:      l.Changed,
-		LockDelayRemainingMS: ms(l.LockDelayRemaining),
-	}
-	if l.Holder != nil {
-		out.Holders = append(out.Holders, holderOf(*l.Holder))
-	}
-	return out
-}
-
-func holderOf(h locks.Holder) api.Holder {
-	return api.Holder{
-		Session:     h.Session,
-		Owner:       h.Owner,
-		Fence:       h.Fence,
-		Note:        h.Note,
-		Since:       h.Since,
-		HeldMS:      knownMS(h.Held),
-		ExpiresInMS: knownMS(h.ExpiresIn),
-	}
+	return c.json(http.StatusOK, api.Locks{Locks: reply.Each(p.Items, reply.Lock), Revision: m.Revision, Next: p.Token})
 }

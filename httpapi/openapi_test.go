@@ -25,6 +25,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/knadh/koanf/parsers/yaml"
 
+	"github.com/prytany/prytany/httpapi/internal/problems"
 	"github.com/prytany/prytany/internal/api"
 )
 
@@ -55,13 +56,15 @@ var described = sync.OnceValues(func() (*description, error) {
 		for _, m := range variable.FindAllStringSubmatch(quoted, -1) {
 			t.names = append(t.names, m[1])
 		}
-		if rest, ok := strings.CutSuffix(variable.ReplaceAllString(quoted, "([^/]+)"), "([^/]+)"); ok {
-			t.match = regexp.MustCompile("^" + rest + "(.*)$")
-		} else {
-			t.match = regexp.MustCompile("^" + variable.ReplaceAllString(quoted, "([^/]+)") + "$")
+		all := variable.ReplaceAllString(quoted, "([^/]+)")
+		if i := strings.LastIndex(all, "([^/]+)"); i >= 0 && !strings.Contains(all[i+len("([^/]+)"):], "/") {
+			all = all[:i] + "(.*)" + all[i+len("([^/]+)"):]
 		}
+		t.match = regexp.MustCompile("(?s)^" + all + "$")
 		d.templates = append(d.templates, t)
 	}
+	// What ends with a verb goes before the name that it could be a part of.
+	slices.SortFunc(d.templates, func(a, b template) int { return strings.Compare(b.path, a.path) })
 	return d, nil
 })
 
@@ -74,18 +77,23 @@ func document(t testing.TB) *description {
 	return d
 }
 
-// find returns the path of the document that r is for, nil if there is none.
+// find returns the path of the document that r is for, nil if there is none. A
+// verb at the end of a path is one only with a method that it takes.
 func (d *description) find(r *http.Request) (item *openapi3.PathItem, path string, params map[string]string) {
 	for _, t := range d.templates {
 		m := t.match.FindStringSubmatch(r.URL.EscapedPath())
-		if m == nil {
+		if m == nil || strings.Contains(t.path, "}:") && d.Paths.Value(t.path).GetOperation(r.Method) == nil {
 			continue
 		}
 		params = map[string]string{}
 		for i, name := range t.names {
 			params[name], _ = url.PathUnescape(m[i+1])
 		}
-		return d.Paths.Value(t.path), t.path, params
+		path = t.path
+		if params["prefix"] == "" { // the validator takes no empty one; it is as none
+			path = strings.TrimSuffix(path, "/{prefix}")
+		}
+		return d.Paths.Value(path), path, params
 	}
 	return nil, "", nil
 }
@@ -136,6 +144,9 @@ func conforms(t testing.TB, r *http.Request, body []byte, status int, header htt
 		t.Errorf("%s: %v", what, err)
 	}
 	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: status, Header: header, Options: in.Options}
+	if err := d.streamed(op, header.Get("Content-Type"), reply); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
 	if err := openapi3filter.ValidateResponse(t.Context(), out.SetBodyBytes(reply)); err != nil {
 		t.Errorf("%s: %v\n%v\n%.1000s", what, err, header, reply)
 	}
@@ -150,10 +161,53 @@ func faulted(status int, reply []byte) bool {
 	switch p.Code {
 	case api.CodeInvalid, api.CodeTooLarge, api.CodeNotFound, api.CodeMethodNotAllowed, api.CodeFenceRequired, api.CodeEncoding,
 		api.CodeForbiddenHost, api.CodeForbiddenOrigin, api.CodeTimeout, api.CodeGroupUnknown,
-		api.CodeOverloaded, api.CodeInternal: // these may come before the request was looked at
+		api.CodeOverloaded, api.CodeInternal, api.CodeNotLeader, api.CodeNotMember: // these may come before the request was looked at
 		return true
 	}
 	return false
+}
+
+// streamed checks each event of a stream.
+func (d *description) streamed(op *openapi3.Operation, contentType string, reply []byte) error {
+	item := "Event"
+	if ok := op.Responses.Status(http.StatusOK); ok != nil && ok.Value.Content[contentType] != nil {
+		ref, _ := ok.Value.Content[contentType].Extensions["x-item-schema"].(map[string]any)
+		if name, is := ref["$ref"].(string); is {
+			item = strings.TrimPrefix(name, "#/components/schemas/")
+		}
+	}
+	var lines []string
+	switch contentType {
+	case api.TypeNDJSON:
+		lines = strings.Split(strings.TrimSuffix(string(reply), "\n"), "\n")
+	case api.TypeSSE:
+		for _, m := range parseSSE(string(reply)) {
+			lines = append(lines, m.data)
+		}
+	}
+	for _, line := range lines {
+		if line == "" {
+			continue
+		}
+		var v any
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			return fmt.Errorf("%w in %q", err, line)
+		}
+		if err := d.Components.Schemas[item].Value.VisitJSON(v); err != nil {
+			return fmt.Errorf("%s: %w", line, err)
+		}
+	}
+	return nil
+}
+
+// Streams are text to the validator.
+func init() {
+	text := func(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
+		b, err := io.ReadAll(body)
+		return string(b), err
+	}
+	openapi3filter.RegisterBodyDecoder(api.TypeSSE, text)
+	openapi3filter.RegisterBodyDecoder(api.TypeNDJSON, text)
 }
 
 // allowed checks a request, also for what OpenAPI ignores: parameters of the
@@ -208,15 +262,15 @@ func declared(op *openapi3.Operation, status int, header http.Header) error {
 	return nil
 }
 
-// reply has s answer r and holds both to the document.
-func reply(t testing.TB, s http.Handler, r *http.Request) *httptest.ResponseRecorder {
+// answerTo has s answer r and holds both to the document.
+func answerTo(t testing.TB, s http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()
 	rec := httptest.NewRecorder()
 	ask(t, s, rec, rec, r)
 	return rec
 }
 
-// ask is reply for replies that are written to w and recorded by rec.
+// ask is answerTo for replies that are written to w and recorded by rec.
 func ask(t testing.TB, s http.Handler, w http.ResponseWriter, rec *httptest.ResponseRecorder, r *http.Request) {
 	t.Helper()
 	var body bytes.Buffer
@@ -285,6 +339,18 @@ func TestDocumentHasTheParameters(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("%s %s: the document has %v, the server %v", method, path, got, want)
 			}
+			var headers []string
+			for _, p := range op.Parameters {
+				if p.Value.In == openapi3.ParameterInHeader && slices.Contains(conditions, p.Value.Name) {
+					headers = append(headers, p.Value.Name)
+				}
+			}
+			known := slices.Clone(m.headers)
+			slices.Sort(headers)
+			slices.Sort(known)
+			if !slices.Equal(headers, known) {
+				t.Errorf("%s %s: the document has %v, the server %v", method, path, headers, known)
+			}
 			if got, want := op.RequestBody != nil, m.body != bodyNone; got != want {
 				t.Errorf("%s %s: a body: %v in the document, %v in the server", method, path, got, want)
 			}
@@ -346,8 +412,8 @@ func TestDocumentHasTheCodes(t *testing.T) {
 		t.Errorf("the document has the codes %v, package api has %v", got, want)
 	}
 	byStatus := map[string]string{}
-	for _, a := range append(answers[:], own...) {
-		byStatus[string(a.code)] = strconv.Itoa(a.status)
+	for _, a := range append(problems.Service[:], problems.Own...) {
+		byStatus[string(a.Code)] = strconv.Itoa(a.Status)
 	}
 	for name, ref := range d.Components.Responses {
 		for _, part := range ref.Value.Content[api.TypeProblem].Schema.Value.AllOf {
@@ -408,11 +474,18 @@ func specType(spec *ast.ValueSpec, ok bool) (string, bool) {
 // required.
 func TestDocumentHasTheTypes(t *testing.T) {
 	d := document(t)
-	seen := map[string]bool{"Number": true, "Milliseconds": true, "Duration": true, "Name": true, "Code": true, "Empty": true, "Role": true, "Gossip": true}
+	seen := map[string]bool{"Number": true, "Milliseconds": true, "Duration": true, "Name": true, "GroupName": true, "Code": true, "Empty": true, "Role": true, "Gossip": true}
 	for _, v := range []any{
-		api.CreateSession{}, api.SessionCreated{}, api.KeptAlive{}, api.SessionInfo{}, api.Session{}, api.Held{}, api.Acquire{}, api.Grant{},
-		api.Lock{}, api.Holder{}, api.Waiter{}, api.Past{}, api.Entry{}, api.Put{}, api.Sessions{}, api.Locks{}, api.Entries{}, api.Problem{},
-		api.Status{}, api.GroupStatus{}, api.Link{}, api.Disk{}, api.Member{}, api.Members{}, api.Check{}, api.Ready{},
+		api.CreateSession{}, api.SessionCreated{}, api.KeptAlive{}, api.SessionInfo{}, api.Session{}, api.Held{}, api.Sessions{},
+		api.Acquire{}, api.Grant{}, api.AcquireAll{}, api.Grants{}, api.AskYield{}, api.Yield{},
+		api.Lock{}, api.Holder{}, api.Waiter{}, api.Past{}, api.Locks{}, api.Explanation{}, api.Reason{},
+		api.Campaign{}, api.Proclaim{}, api.Transfer{}, api.Term{}, api.Election{}, api.Leader{}, api.Candidate{},
+		api.Fence{}, api.Highest{}, api.Entry{}, api.Put{}, api.Entries{},
+		api.Transaction{}, api.If{}, api.Op{}, api.Transacted{}, api.Failed{}, api.Result{}, api.Event{}, api.Problem{}, api.HeldBy{},
+		api.NodeEvent{}, api.NodeEvents{}, api.RTT{}, api.RoundTrip{}, api.HandOver{}, api.HandedOver{},
+		api.Status{}, api.GroupStatus{}, api.Link{}, api.Disk{}, api.Health{}, api.Member{}, api.Members{}, api.Check{}, api.Ready{},
+		api.Group{}, api.GroupMember{}, api.Move{}, api.Groups{}, api.CreateGroup{}, api.ResizeGroup{}, api.MoveMember{}, api.Rebalance{}, api.RebalanceStep{},
+		api.Rebalanced{}, api.AddMember{}, api.ReplaceMember{}, api.MemberChange{}, api.GroupCounts{},
 	} {
 		typ := reflect.TypeOf(v)
 		seen[typ.Name()] = true
@@ -496,7 +569,14 @@ func TestDocumentHasTheLimits(t *testing.T) {
 		"prefixes":      {*param("prefix").MaxLength, uint64(lim.MaxName)},
 		"notes":         {*schema("Acquire").Properties["note"].Value.MaxLength, uint64(lim.MaxNote)},
 		"session names": {*schema("CreateSession").Properties["name"].Value.MaxLength, uint64(lim.MaxNote)},
+		"candidates":    {*schema("Campaign").Properties["value"].Value.MaxLength, uint64(lim.MaxPublished)},
+		"slots":         {uint64(*schema("Acquire").Properties["slots"].Value.Max), uint64(lim.MaxHolders)},
+		"locks at once": {*schema("AcquireAll").Properties["names"].Value.MaxItems, uint64(lim.MaxNames)},
 		"pages":         {uint64(*param("limit").Max), uint64(lim.MaxList)},
+		"zones":         {*schema("CreateGroup").Properties["zones"].Value.MaxItems, api.MaxZones},
+		"voters":        {uint64(*schema("CreateGroup").Properties["replicas"].Value.Max), api.MaxReplicas},
+		"voters wanted": {uint64(*schema("ResizeGroup").Properties["replicas"].Value.Max), api.MaxReplicas},
+		"steps":         {uint64(*schema("Rebalance").Properties["limit"].Value.Max), api.MaxSteps},
 		"numbers":       {uint64(*schema("Number").Max), api.MaxNumber},
 	} {
 		if pair[0] != pair[1] {

@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/httpapi/internal/problems"
 	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/locks"
+	"github.com/prytany/prytany/locks/service"
 )
 
 // Every code of the service has an answer of its own.
@@ -22,14 +24,15 @@ func TestEveryCodeHasAnAnswer(t *testing.T) {
 	for code := range locks.Code(locks.NumCodes) {
 		f := newFake()
 		f.err = &locks.Error{Op: "acquire", Name: "a", Code: code, Detail: "why"}
-		target := "/v1/locks/a"
-		if answers[code].status == http.StatusPreconditionFailed {
-			target = "/v1/config/a" // acquiring has no conditions
+		method, target := "PUT", "/v1/elections/a"
+		switch problems.Service[code].Status { // campaigning has no conditions
+		case http.StatusPreconditionFailed, http.StatusPreconditionRequired:
+			method = "PATCH"
 		}
-		rec := send(t, New(config(f)), "PUT", target, "{}")
+		rec := send(t, New(config(f)), method, target, `{"value":"v"}`, map[string][]string{"PATCH": {"If-Match: 3"}}[method]...)
 		p := problemIn(t, rec)
-		want := answers[code]
-		if p.Status != want.status || p.Code != want.code || p.Applied != want.applied || p.Retryable != want.retryable || p.Title != want.title {
+		want := problems.Service[code]
+		if p.Status != want.Status || p.Code != want.Code || p.Applied != want.Applied || p.Retryable != want.Retryable || p.Title != want.Title {
 			t.Errorf("code %d: %+v, want %+v", code, p, want)
 		}
 		if seen[p.Code] || p.Title == "" {
@@ -43,11 +46,11 @@ func TestEveryCodeHasAnAnswer(t *testing.T) {
 			t.Errorf("code %d: revision %q", code, got)
 		}
 	}
-	for _, a := range own {
-		if seen[a.code] || a.title == "" || a.status < 400 {
-			t.Errorf("%q is not its own", a.code)
+	for _, a := range problems.Own {
+		if seen[a.Code] || a.Title == "" || a.Status < 400 {
+			t.Errorf("%q is not its own", a.Code)
 		}
-		seen[a.code] = true
+		seen[a.Code] = true
 	}
 }
 
@@ -57,12 +60,12 @@ func TestEveryCodeIsExplained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range append(answers[:], own...) {
-		if want := fmt.Sprintf("\n### %s\n%d. ", a.code, a.status); !strings.Contains(string(text), want) {
+	for _, a := range append(problems.Service[:], problems.Own...) {
+		if want := fmt.Sprintf("\n### %s\n%d. ", a.Code, a.Status); !strings.Contains(string(text), want) {
 			t.Errorf("docs/problems.md lacks %q", want)
 		}
 	}
-	if got, want := strings.Count(string(text), "\n### "), len(answers)+len(own); got != want {
+	if got, want := strings.Count(string(text), "\n### "), len(problems.Service)+len(problems.Own); got != want {
 		t.Errorf("docs/problems.md has %d headings, want %d", got, want)
 	}
 }
@@ -85,9 +88,14 @@ func TestStatuses(t *testing.T) {
 		locks.OutcomeUnknown:   "504 outcome-unknown unknown false",
 		locks.TooLarge:         "413 too-large no false",
 		locks.NotApplied:       "503 not-applied no true",
+		locks.LimitMismatch:    "409 limit-mismatch no true",
+		locks.UpgradeRefused:   "409 upgrade-refused no true",
+		locks.SessionNeeded:    "428 session-required no false",
+		locks.NotCandidate:     "409 not-candidate no false",
+		locks.Compacted:        "410 compacted no false",
 	} {
-		a := answers[code]
-		if got := fmt.Sprint(a.status, " ", a.code, " ", a.applied, " ", a.retryable); got != want {
+		a := problems.Service[code]
+		if got := fmt.Sprint(a.Status, " ", a.Code, " ", a.Applied, " ", a.Retryable); got != want {
 			t.Errorf("code %d: %s, want %s", code, got, want)
 		}
 	}
@@ -179,7 +187,7 @@ func TestStrangeErrors(t *testing.T) {
 func TestPanic(t *testing.T) {
 	var log bytes.Buffer
 	cfg := config(nil)
-	cfg.Locks = func(string) (locks.Locks, bool) { panic("a bug") }
+	cfg.Locks = func(string) (service.Locks, bool) { panic("a bug") }
 	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 	var observed []int
 	cfg.Observe = func(route string, status int, _ time.Duration) {
@@ -199,7 +207,7 @@ func TestPanic(t *testing.T) {
 	if len(observed) != 1 || observed[0] != 500 {
 		t.Errorf("observed %v", observed)
 	}
-	if n := s.inFlight.Load(); n != 0 {
+	if n := s.rooms[classNormal].taken.Load(); n != 0 {
 		t.Errorf("%d requests are still counted", n)
 	}
 }

@@ -10,29 +10,31 @@ import (
 	"github.com/prytany/prytany/locks"
 )
 
+// A refusal is a bad request and how it is refused.
+type refusal struct {
+	method, target, body string
+	headers              []string
+	status               int
+	code                 api.Code
+	field                string
+}
+
 // Everything a client can get wrong is a 4xx that names what, and reaches
 // nobody.
 func TestRefused(t *testing.T) {
 	long := strings.Repeat("x", 513)
-	for _, tc := range []struct {
-		method, target, body string
-		headers              []string
-		status               int
-		code                 api.Code
-		field                string
-	}{
+	for _, tc := range append([]refusal{
 		// paths
 		{"GET", "/", "", nil, 404, api.CodeNotFound, ""},
 		{"GET", "/v1", "", nil, 404, api.CodeNotFound, ""},
 		{"GET", "/v2/locks/a", "", nil, 404, api.CodeNotFound, ""},
 		{"GET", "//v1/locks/a", "", nil, 404, api.CodeNotFound, ""},
 		{"GET", "/v1/kv/a", "", nil, 404, api.CodeNotFound, ""},
-		{"PUT", "/v1/elections/a", "{}", nil, 404, api.CodeNotFound, ""},
-		{"POST", "/v1/transactions", "{}", nil, 404, api.CodeNotFound, ""},
-		{"GET", "/v1/watch/a", "", nil, 404, api.CodeNotFound, ""},
-		{"PUT", "/v1/fences/a", "{}", nil, 404, api.CodeNotFound, ""},
-		{"GET", "/v1/groups", "", nil, 404, api.CodeNotFound, ""},
-		{"POST", "/v1/locks:acquire", "{}", nil, 404, api.CodeNotFound, ""},
+		{"GET", "/v1/elections", "", nil, 404, api.CodeNotFound, ""},
+		{"GET", "/v1/fences", "", nil, 404, api.CodeNotFound, ""},
+		{"GET", "/v1/explain/a", "", nil, 404, api.CodeNotFound, ""},
+		{"POST", "/v1/locks:release", "{}", nil, 404, api.CodeNotFound, ""},
+		{"GET", "/v1/groups/", "", nil, 404, api.CodeNotFound, ""},
 		{"GET", "/metrics", "", nil, 404, api.CodeNotFound, ""},
 		{"GET", "/v1/groups/nope/locks/a", "", nil, 404, api.CodeGroupUnknown, "group"},
 		{"GET", "/v1/groups/%FF/locks/a", "", nil, 404, api.CodeGroupUnknown, "group"},
@@ -68,6 +70,24 @@ func TestRefused(t *testing.T) {
 		{"GET", "/v1/config/a?min_revision=9007199254740992", "", nil, 400, api.CodeInvalid, "min_revision"},
 		{"GET", "/v1/locks/a?fence=0", "", nil, 400, api.CodeInvalid, "fence"},
 		{"GET", "/v1/locks/a?fence=37&wait=1s", "", nil, 400, api.CodeInvalid, "wait"},
+		{"GET", "/v1/events?limit=0", "", nil, 400, api.CodeInvalid, "limit"},
+		{"GET", "/v1/events?limit=1001", "", nil, 400, api.CodeInvalid, "limit"},
+		{"GET", "/v1/events?from=0", "", nil, 400, api.CodeInvalid, "from"},
+		{"GET", "/v1/events?from=9007199254740992", "", nil, 400, api.CodeInvalid, "from"},
+		{"GET", "/v1/events?kinds=claim", "", nil, 400, api.CodeInvalid, "kinds"},
+		{"GET", "/v1/events?limit=5", "", []string{"Accept: text/event-stream"}, 400, api.CodeInvalid, "limit"},
+		{"GET", "/v1/events", "", []string{"Last-Event-ID: x"}, 400, api.CodeInvalid, "Last-Event-ID"},
+		{"POST", "/v1/events", "", nil, 405, api.CodeMethodNotAllowed, "method"},
+		{"GET", "/v1/rtt?unit=us", "", nil, 400, api.CodeInvalid, "unit"},
+		{"GET", "/v1/groups/main/rtt", "", nil, 404, api.CodeNotFound, ""},
+		{"POST", "/v1/leader:transfer", `{"to":""}`, nil, 400, api.CodeInvalid, "to"},
+		{"POST", "/v1/leader:transfer", `{"to":3}`, nil, 400, api.CodeInvalid, "to"},
+		{"POST", "/v1/leader:transfer", `{"node":"n2"}`, nil, 400, api.CodeInvalid, "node"},
+		{"POST", "/v1/leader:transfer", `["n2"]`, nil, 400, api.CodeInvalid, "body"},
+		{"POST", "/v1/leader:transfer?wait=1s", "", nil, 400, api.CodeInvalid, "wait"},
+		{"POST", "/v1/leader:transfer", "", []string{"If-Match: 3"}, 400, api.CodeInvalid, "If-Match"},
+		{"POST", "/v1/groups/nope/leader:transfer", "", nil, 404, api.CodeGroupUnknown, "group"},
+		{"GET", "/v1/leader:transfer", "", nil, 405, api.CodeMethodNotAllowed, "method"},
 		{"GET", "/v1/status?pretty", "", nil, 400, api.CodeInvalid, "pretty"},
 		{"GET", "/readyz?verbose=2", "", nil, 400, api.CodeInvalid, "verbose"},
 		{"DELETE", "/v1/locks/a?force=1", "", nil, 400, api.CodeInvalid, "force"},
@@ -76,6 +96,9 @@ func TestRefused(t *testing.T) {
 		{"POST", "/v1/sessions", `{"tll":"15s"}`, nil, 400, api.CodeInvalid, "tll"},
 		{"POST", "/v1/sessions", `{"TTL":"15s"}`, nil, 400, api.CodeInvalid, "TTL"},
 		{"POST", "/v1/sessions", `{"ttl":"15s","ttl":"16s"}`, nil, 400, api.CodeInvalid, "ttl"},
+		{"POST", "/v1/sessions", `{"name":"\ud800"}`, nil, 400, api.CodeInvalid, "name"},
+		{"POST", "/v1/sessions", `{"name":"a\udc00\ud800b"}`, nil, 400, api.CodeInvalid, "name"},
+		{"POST", "/v1/sessions", `{"name":"\ud83d\ude00\\\uDBFF\u0041"}`, nil, 400, api.CodeInvalid, "name"},
 		{"POST", "/v1/sessions", `{"ttl":15}`, nil, 400, api.CodeInvalid, "ttl"},
 		{"POST", "/v1/sessions", `{"ttl":{"ttl":["15s"]}}`, nil, 400, api.CodeInvalid, "ttl"},
 		{"POST", "/v1/sessions", `{"ttl":"-1s"}`, nil, 400, api.CodeInvalid, "ttl"},
@@ -96,10 +119,12 @@ func TestRefused(t *testing.T) {
 		{"POST", "/v1/sessions", "{\"name\":\"\xff\"}", nil, 400, api.CodeInvalid, "body"},
 		{"POST", "/v1/sessions", strings.Repeat("[", 20000), nil, 400, api.CodeInvalid, "body"},
 		{"POST", "/v1/sessions", `{"name":` + strings.Repeat("[", 20000), nil, 400, api.CodeInvalid, "body"},
-		{"POST", "/v1/sessions", `{"name":"` + strings.Repeat(" ", 30000) + `"}`, nil, 413, api.CodeTooLarge, "body"},
+		{"POST", "/v1/sessions", `{"name":"` + strings.Repeat(" ", 50000) + `"}`, nil, 413, api.CodeTooLarge, "body"},
 		{"PUT", "/v1/sessions/s-1", `{"ttl":"15s"}`, nil, 400, api.CodeInvalid, "ttl"},
-		{"PUT", "/v1/locks/a", `{"mode":"shared"}`, nil, 400, api.CodeInvalid, "mode"},
-		{"PUT", "/v1/locks/a", `{"slots":3}`, nil, 400, api.CodeInvalid, "slots"},
+		{"PUT", "/v1/locks/a", `{"mode":"Shared"}`, nil, 400, api.CodeInvalid, "mode"},
+		{"PUT", "/v1/locks/a", `{"mode":"shared","slots":3}`, nil, 400, api.CodeInvalid, "slots"},
+		{"PUT", "/v1/locks/a", `{"slots":10001}`, nil, 400, api.CodeInvalid, "slots"},
+		{"PUT", "/v1/locks/a", `{"slots":-1}`, nil, 400, api.CodeInvalid, "slots"},
 		{"PUT", "/v1/locks/a", `{"slots":0}`, nil, 400, api.CodeInvalid, "slots"},
 		{"PUT", "/v1/locks/a", `{"slots":"1"}`, nil, 400, api.CodeInvalid, "slots"},
 		{"PUT", "/v1/locks/a", `{"slots":1e99}`, nil, 400, api.CodeInvalid, "slots"},
@@ -155,7 +180,7 @@ func TestRefused(t *testing.T) {
 		// browsers
 		{"POST", "/v1/sessions", "", []string{"Sec-Fetch-Site: cross-site"}, 403, api.CodeForbiddenOrigin, "Origin"},
 		{"PUT", "/v1/config/a", "v", []string{"Origin: https://evil.example"}, 403, api.CodeForbiddenOrigin, "Origin"},
-	} {
+	}, refusals()...) {
 		f := newFake()
 		p := problemIn(t, send(t, New(config(f)), tc.method, tc.target, tc.body, tc.headers...))
 		if p.Status != tc.status || p.Code != tc.code || p.Field != tc.field || p.Applied != api.AppliedNo || p.Retryable {
@@ -181,6 +206,11 @@ func TestRefusalNamesLimitAndValue(t *testing.T) {
 		{"GET", "/v1/locks?limit=5000", "", "1 to 1000", "5000"},
 		{"GET", "/v1/locks?lmit=5", "", "prefix, limit, cursor, consistency, min_revision", "5"},
 		{"POST", "/v1/locks/a", "", "DELETE, GET, HEAD, PUT", "POST"},
+		{"PATCH", "/v1/elections/a", "", "\"<fence>\"", ""},
+		{"PUT", "/v1/fences/a", `{"fence":0}`, "1 to 9007199254740991", "0"},
+		{"PUT", "/v1/sessions/a?hold=9h", "", "0s to 5m0s", "9h"},
+		{"GET", "/v1/watch?events=pot", "", "delete, expire, leader, lock, put, session, unlock, yield", "pot"},
+		{"PUT", "/v1/locks/a", `{"slots":20000}`, "1 to 10000", "20000"},
 		{"PUT", "/v1/locks/a?wait=" + strings.Repeat("9", 99), "", "0s to 5m0s", strings.Repeat("9", 64) + "…"},
 	} {
 		p := problemIn(t, send(t, s, tc.method, tc.target, tc.body))
@@ -188,7 +218,7 @@ func TestRefusalNamesLimitAndValue(t *testing.T) {
 			t.Errorf("%s %s %s: limit %q, value %q, want %q, %q", tc.method, tc.target, tc.body, p.Limit, p.Value, tc.limit, tc.value)
 		}
 		for _, s := range []string{p.Limit, p.Field} {
-			if tc.method != "POST" && !strings.Contains(p.Detail, s) {
+			if tc.method != "POST" && tc.method != "PATCH" && !strings.Contains(p.Detail, s) {
 				t.Errorf("%q does not say %q", p.Detail, s)
 			}
 		}

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net"
@@ -16,20 +15,44 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/prytany/prytany/httpapi/internal/alone"
+	"github.com/prytany/prytany/httpapi/internal/check"
+	"github.com/prytany/prytany/httpapi/internal/feed"
+	"github.com/prytany/prytany/httpapi/internal/problems"
+	"github.com/prytany/prytany/httpapi/internal/relay"
 	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/locks"
+	"github.com/prytany/prytany/locks/service"
 )
 
 // Config configures a Server. Locks is required. Functions may be called from
 // many goroutines at once.
 type Config struct {
 	// Locks returns the service of a group, if this node has one.
-	Locks func(group string) (locks.Locks, bool)
+	Locks func(group string) (service.Locks, bool)
 	// Status, Members and Ready answer the paths of these names. nil answers
 	// with zero values; a node without checks is ready.
 	Status  func() api.Status
 	Members func() []api.Member
 	Ready   func() []api.Check
+	// Node is the name of the node, as its events tell it.
+	Node string
+	// Events answers /v1/events; nil means that nothing ever happens. RTT answers
+	// /v1/rtt.
+	Events NodeEvents
+	RTT    func() api.RTT
+	// Transfer hands the lead of a group over to the voter with that name or id, or
+	// to whichever suits best; with forward, another node may be asked to. Errors
+	// may be [*api.Problem]s. nil means that there is nobody to hand over to.
+	Transfer func(ctx context.Context, group, to string, forward bool) (api.HandedOver, error)
+	// Groups answers the paths that change and list groups and members. nil means that
+	// there is main alone and nothing can be changed.
+	Groups Groups
+	// Relay returns the URLs of the nodes to pass requests for a group on to, best
+	// first, if this node has no part in it. unknown means that there is no such group;
+	// without it, none means that this node cannot tell who has it. It is asked only if
+	// Locks does not have the group.
+	Relay func(group string) (urls []string, unknown bool)
 	// LeaderURL returns where the leader of group is, "" if unknown.
 	LeaderURL func(group string) string
 	// IsLeader reports whether this node leads group. nil means always.
@@ -47,6 +70,10 @@ type Config struct {
 	// MaxInFlight bounds the requests being answered, long polls included.
 	// Keepalives have a bound of the same size of their own. 0 means 20,000.
 	MaxInFlight int
+	// MaxStreams bounds the streams of events. 0 means 20,000.
+	MaxStreams int
+	// MaxHeld bounds the keepalives whose answer is held back. 0 means 100,000.
+	MaxHeld int
 	// Timeout bounds a call of the service, beside the wait that was asked
 	// for. It should be longer than the service's own bound, which tells more
 	// about what has happened. 0 means 15 s.
@@ -54,6 +81,12 @@ type Config struct {
 	// IOTimeout bounds how long a client may take to send a body, and how long
 	// to take an answer. 0 means 30 s.
 	IOTimeout time.Duration
+	// BookmarkEvery is after how much silence a stream says how far it is. 0
+	// means 10 s.
+	BookmarkEvery time.Duration
+	// StreamTimeout bounds how long the reader of a stream may take to take what
+	// one change did; then it is cut off. 0 means 10 s.
+	StreamTimeout time.Duration
 
 	// CheckHost refuses requests whose Host is neither an IP address, nor
 	// localhost, nor one of Hosts. A listener on loopback needs it: by DNS
@@ -70,9 +103,15 @@ type Server struct {
 	router *mux.Router
 	routes map[string]*route
 	cross  *http.CrossOriginProtection
+	told   *feed.Cache
+	relay  *relay.Relay
+	rooms  [numClasses]room
+}
 
-	inFlight   atomic.Int64
-	keepalives atomic.Int64
+// A room bounds how many requests of one class are answered at a time.
+type room struct {
+	taken atomic.Int64
+	max   int
 }
 
 // New returns a Server.
@@ -86,28 +125,24 @@ func New(cfg Config) *Server {
 	if cfg.LeaderURL == nil {
 		cfg.LeaderURL = func(string) string { return "" }
 	}
+	if cfg.Groups == nil {
+		cfg.Groups = alone.Groups{LeaderURL: cfg.LeaderURL}
+	}
 	if cfg.IsLeader == nil {
 		cfg.IsLeader = func(string) bool { return true }
 	}
 	cfg.MaxInFlight = orDefault(cfg.MaxInFlight, 20_000)
+	cfg.MaxStreams = orDefault(cfg.MaxStreams, 20_000)
+	cfg.MaxHeld = orDefault(cfg.MaxHeld, 100_000)
+	cfg.BookmarkEvery = orDefault(cfg.BookmarkEvery, 10*time.Second)
+	cfg.StreamTimeout = orDefault(cfg.StreamTimeout, 10*time.Second)
 	cfg.Timeout = orDefault(cfg.Timeout, 15*time.Second)
 	cfg.IOTimeout = orDefault(cfg.IOTimeout, 30*time.Second)
-	s := &Server{cfg: cfg, lim: withDefaults(cfg.Limits), cross: http.NewCrossOriginProtection()}
+	s := &Server{cfg: cfg, lim: cfg.Limits.WithDefaults(), told: feed.NewCache(), relay: relay.New(relay.Config{}), cross: http.NewCrossOriginProtection()}
+	s.rooms[classNormal].max, s.rooms[classKeepalive].max = cfg.MaxInFlight, cfg.MaxInFlight
+	s.rooms[classStream].max, s.rooms[classHeld].max = cfg.MaxStreams, cfg.MaxHeld
 	s.router, s.routes = newRouter(cfg.Metrics != nil)
 	return s
-}
-
-// withDefaults fills in the limits that this package checks.
-func withDefaults(l locks.Limits) locks.Limits {
-	l.MaxName = orDefault(l.MaxName, 512)
-	l.MaxValue = orDefault(l.MaxValue, 256<<10)
-	l.MaxNote = orDefault(l.MaxNote, 1<<10)
-	l.MinTTL = orDefault(l.MinTTL, 2*time.Second)
-	l.MaxTTL = orDefault(l.MaxTTL, 24*time.Hour)
-	l.MaxWait = orDefault(l.MaxWait, 5*time.Minute)
-	l.MaxLockDelay = orDefault(l.MaxLockDelay, time.Minute)
-	l.MaxList = orDefault(l.MaxList, 1000)
-	return l
 }
 
 func orDefault[T comparable](v, d T) T {
@@ -130,22 +165,25 @@ func (s *Server) NewHTTPServer() (srv *http.Server, stop context.CancelFunc) {
 	p.SetHTTP1(true)
 	p.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:                      s,
-		Protocols:                    p,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 1000},
-		ReadHeaderTimeout:            10 * time.Second,
-		IdleTimeout:                  2 * time.Minute,
-		MaxHeaderBytes:               32 << 10,
-		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
-		BaseContext:                  func(net.Listener) context.Context { return ctx },
-	}, func() { cancel(errStopping) }
+			Handler:                      s,
+			Protocols:                    p,
+			HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 1000},
+			ReadHeaderTimeout:            10 * time.Second,
+			IdleTimeout:                  2 * time.Minute,
+			MaxHeaderBytes:               32 << 10,
+			DisableGeneralOptionsHandler: true,
+			ErrorLog:                     slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+			BaseContext:                  func(net.Listener) context.Context { return ctx },
+		}, func() {
+			cancel(errStopping)
+			s.relay.CloseIdle()
+		}
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w}
-	c := &call{s: s, w: rec, raw: w, r: r, id: rand.Text(), began: time.Now(), route: "none"}
+	c := &call{Checker: check.Checker{Lim: s.lim}, s: s, w: rec, raw: w, r: r, id: requestID(r), began: time.Now(), route: "none"}
 	defer c.finish()
 	c.control().clearWrite()
 	if r.Body != nil && r.Body != http.NoBody {
@@ -173,11 +211,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // admit keeps out what web pages of others may send to this address.
 func (s *Server) admit(r *http.Request) error {
 	if s.cfg.CheckHost && !s.knownHost(r.Host) {
-		return problem(api.CodeForbiddenHost, "Host", r.Host, "",
-			"this node does not answer to the name %q; add it to the node's hosts, or use its IP address", short(r.Host))
+		return problems.New(api.CodeForbiddenHost, "Host", r.Host, "",
+			"this node does not answer to the name %q; add it to the node's hosts, or use its IP address", problems.Short(r.Host))
 	}
 	if err := s.cross.Check(r); err != nil {
-		return problem(api.CodeForbiddenOrigin, "Origin", r.Header.Get("Origin"), "",
+		return problems.New(api.CodeForbiddenOrigin, "Origin", r.Header.Get("Origin"), "",
 			"web pages of other origins may not change anything here")
 	}
 	return nil
@@ -204,7 +242,7 @@ func (s *Server) knownHost(hostport string) bool {
 func (s *Server) find(c *call) (*method, error) {
 	var match mux.RouteMatch
 	if !s.router.Match(c.r, &match) || match.Route == nil {
-		return nil, problem(api.CodeNotFound, "", "", "", "there is nothing at this path")
+		return nil, problems.New(api.CodeNotFound, "", "", "", "there is nothing at this path")
 	}
 	rt := s.routes[match.Route.GetName()]
 	c.route, c.vars, c.param, c.grouped = rt.path, match.Vars, rt.param, rt.group
@@ -219,33 +257,26 @@ func (s *Server) find(c *call) (*method, error) {
 	if !ok {
 		allow := rt.allow()
 		c.w.Header().Set("Allow", allow)
-		return nil, problem(api.CodeMethodNotAllowed, "method", c.r.Method, allow, "this path takes %s", allow)
+		return nil, problems.New(api.CodeMethodNotAllowed, "method", c.r.Method, allow, "this path takes %s", allow)
 	}
 	return &m, nil
 }
 
-// enter counts a request in, and returns how to count it out, or false if
-// there are too many.
-func (s *Server) enter(class class) (leave func(), ok bool) {
-	var n *atomic.Int64
-	switch class {
-	case classProbe:
-		return func() {}, true
-	case classKeepalive:
-		n = &s.keepalives
-	default:
-		n = &s.inFlight
+// enter counts a request in, unless there is no room for it.
+func (r *room) enter() bool {
+	if r.taken.Add(1) <= int64(r.max) {
+		return true
 	}
-	leave = func() { n.Add(-1) }
-	if n.Add(1) > int64(s.cfg.MaxInFlight) {
-		leave()
-		return nil, false
-	}
-	return leave, true
+	r.leave()
+	return false
 }
+
+// leave counts it out.
+func (r *room) leave() { r.taken.Add(-1) }
 
 // finish ends a request: a panic becomes a 500, and the metrics are told.
 func (c *call) finish() {
+	defer func() { c.s.cfg.Observe(c.route, c.w.status, time.Since(c.began)) }()
 	if v := recover(); v != nil {
 		if v == http.ErrAbortHandler {
 			panic(v)
@@ -255,7 +286,6 @@ func (c *call) finish() {
 		if c.w.status != 0 {
 			panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 		}
-		c.write(answerOf(api.CodeInternal), &api.Problem{Code: api.CodeInternal, Detail: internalDetail})
+		c.fail(&api.Problem{Code: api.CodeInternal, Detail: internalDetail})
 	}
-	c.s.cfg.Observe(c.route, c.w.status, time.Since(c.began))
 }

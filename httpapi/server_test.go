@@ -192,6 +192,42 @@ func TestStopEndsRequests(t *testing.T) {
 	}
 }
 
+// A change that does not wait for others is not broken off at shutdown.
+func TestStopLetsChangesEnd(t *testing.T) {
+	f := filled()
+	f.block, f.free = true, make(chan struct{})
+	addr, srv, stop := serve(t, New(config(f)))
+	ended := make(chan string, 1)
+	go func() {
+		req, _ := http.NewRequest("PUT", "http://"+addr+"/v1/config/a", strings.NewReader("x"))
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			ended <- err.Error()
+			return
+		}
+		_ = resp.Body.Close()
+		ended <- resp.Status
+	}()
+	for f.count() < 1 {
+		time.Sleep(time.Millisecond) // real sockets: nothing to wait on
+	}
+	stop()
+	select {
+	case got := <-ended:
+		t.Fatalf("broken off: %s", got)
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(f.free)
+	if got := <-ended; !strings.HasPrefix(got, "20") {
+		t.Errorf("got %s", got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // A long poll that is broken off with nothing new says so, even if the service
 // answers with what it has.
 func TestStopIsNotUnchanged(t *testing.T) {
@@ -203,7 +239,7 @@ func TestStopIsNotUnchanged(t *testing.T) {
 		if want == 503 {
 			r.Header.Set("If-None-Match", map[bool]string{true: `"42"`, false: `"37"`}[strings.Contains(target, "config")])
 		}
-		rec := reply(t, New(config(filled())), r)
+		rec := answerTo(t, New(config(filled())), r)
 		if rec.Code != want {
 			t.Errorf("%s: %d %s", target, rec.Code, rec.Body)
 		}
@@ -236,6 +272,43 @@ func TestBothProtocols(t *testing.T) {
 			}
 		}
 		tr.CloseIdleConnections()
+	}
+}
+
+// A late is a body that comes after a while.
+type late struct{ left, read int }
+
+func (b *late) Read(p []byte) (int, error) {
+	if b.read == b.left {
+		return 0, io.EOF
+	}
+	if b.read == 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	n := min(len(p), b.left-b.read)
+	b.read += n
+	return n, nil
+}
+
+// Over HTTP/2 too a refusal comes after the body that it is about: a client that
+// is still sending it would miss the reply.
+func TestRefusalWaitsForTheBody(t *testing.T) {
+	addr, _, _ := serve(t, New(config(newFake())))
+	tr := &http.Transport{Protocols: new(http.Protocols)}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	defer tr.CloseIdleConnections()
+	for target, want := range map[string]int{"/v1/config/a?b": 400, "/nothing": 404, "/v1/config/a": 413} {
+		body := &late{left: 300_000}
+		req, _ := http.NewRequest("PUT", "http://"+addr+target, body)
+		req.ContentLength = int64(body.left)
+		resp, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want || body.read != body.left {
+			t.Errorf("%s: %s after %d of %d bytes", target, resp.Status, body.read, body.left)
+		}
 	}
 }
 

@@ -4,22 +4,24 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/prytany/prytany/httpapi/internal/check"
+	"github.com/prytany/prytany/httpapi/internal/reply"
 	"github.com/prytany/prytany/internal/api"
-	"github.com/prytany/prytany/locks"
+	"github.com/prytany/prytany/locks/service"
 )
 
 func (c *call) createSession() error {
 	var in api.CreateSession
-	c.object(fields{"ttl": &in.TTL, "name": &in.Name, "lock_delay": &in.LockDelay})
+	c.object(check.Fields{"ttl": &in.TTL, "name": &in.Name, "lock_delay": &in.LockDelay})
 	lim := c.s.lim
-	req := locks.CreateSession{
+	req := service.CreateSession{
 		Common:    c.common(),
-		Name:      c.checkText("name", in.Name, lim.MaxNote),
-		TTL:       c.duration("ttl", in.TTL, lim.MinTTL, lim.MaxTTL),
-		LockDelay: c.duration("lock_delay", in.LockDelay, 0, lim.MaxLockDelay),
+		Name:      c.Text("name", in.Name, lim.MaxNote),
+		TTL:       c.Duration("ttl", in.TTL, lim.MinTTL, lim.MaxTTL),
+		LockDelay: c.Duration("lock_delay", in.LockDelay, 0, lim.MaxLockDelay),
 	}
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	s, m, err := c.locks.CreateSession(c.ctx, req)
 	c.meta(m)
@@ -27,52 +29,73 @@ func (c *call) createSession() error {
 		return err
 	}
 	c.w.Header().Set("Location", orDefault(c.prefix, "/v1")+"/sessions/"+url.PathEscape(s.ID))
-	return c.json(http.StatusCreated, api.SessionCreated{ID: s.ID, TTLMS: ms(s.TTL), ExpiresInMS: knownMS(s.ExpiresIn)})
+	return c.json(http.StatusCreated, api.SessionCreated{ID: s.ID, TTLMS: reply.MS(s.TTL), ExpiresInMS: reply.KnownMS(s.ExpiresIn)})
 }
 
 func (c *call) keepAlive() error {
-	c.object(fields{})
-	if c.bad != nil {
-		return c.bad
+	c.object(check.Fields{})
+	req := service.KeepAlive{ID: c.name}
+	held := c.query.Has("hold")
+	if held {
+		req.Hold = c.period("hold", c.s.lim.MaxHold)
 	}
-	s, m, err := c.locks.KeepAlive(c.ctx, c.name)
+	if c.query.Has("since") {
+		if !held {
+			c.Invalid("since", c.query.Get("since"), "only with hold", "since goes with hold")
+		}
+		req.Since = c.Number("since", c.query.Get("since"), 0, api.MaxNumber)
+	}
+	if c.Bad != nil {
+		return c.Bad
+	}
+	c.waiting(req.Hold)
+	k, m, err := c.locks.KeepAlive(c.ctx, req)
 	c.meta(m)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, api.KeptAlive{TTLMS: ms(s.TTL), ExpiresInMS: ms(s.ExpiresIn)})
+	out := api.KeptAlive{TTLMS: reply.MS(k.TTL), ExpiresInMS: reply.MS(k.ExpiresIn)}
+	if held {
+		out.HeldMS, out.Revision, out.Missed = reply.MS(k.Held), m.Revision, k.Missed
+		for _, change := range k.News {
+			for i := range change.Events {
+				out.Events = append(out.Events, reply.Event(&change.Events[i], change.Revision))
+			}
+		}
+	}
+	return c.json(http.StatusOK, out)
 }
 
 func (c *call) getSession() error {
 	rd, _ := c.read(false)
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	s, m, err := c.locks.GetSession(c.ctx, c.name, rd)
 	c.meta(m)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, sessionOf(s))
+	return c.json(http.StatusOK, reply.Session(s))
 }
 
 func (c *call) listSessions() error {
 	l, rd := c.list()
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	p, m, err := c.locks.ListSessions(c.ctx, l, rd)
 	c.meta(m)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, api.Sessions{Sessions: each(p.Items, infoOf), Revision: m.Revision, Next: p.Token})
+	return c.json(http.StatusOK, api.Sessions{Sessions: reply.Each(p.Items, reply.SessionInfo), Revision: m.Revision, Next: p.Token})
 }
 
 func (c *call) endSession() error {
 	common := c.common()
-	if c.bad != nil {
-		return c.bad
+	if c.Bad != nil {
+		return c.Bad
 	}
 	m, err := c.locks.EndSession(c.ctx, c.name, common)
 	c.meta(m)
@@ -82,34 +105,4 @@ func (c *call) endSession() error {
 	return c.empty(http.StatusNoContent)
 }
 
-// each maps a list; the result is never nil, so that JSON says [].
-func each[A, B any](in []A, f func(A) B) []B {
-	out := make([]B, 0, len(in))
-	for _, v := range in {
-		out = append(out, f(v))
-	}
-	return out
-}
-
 func same[T any](v T) T { return v }
-
-func infoOf(s locks.Session) api.SessionInfo {
-	return api.SessionInfo{
-		ID:              s.ID,
-		Name:            s.Name,
-		TTLMS:           ms(s.TTL),
-		LockDelayMS:     ms(s.LockDelay),
-		ExpiresInMS:     knownMS(s.ExpiresIn),
-		CreatedRevision: s.Created,
-		Bound:           s.Bound,
-	}
-}
-
-func sessionOf(s locks.Session) api.Session {
-	return api.Session{
-		SessionInfo: infoOf(s),
-		Holds:       each(s.Holds, func(g locks.Grant) api.Held { return api.Held{Name: g.Name, Fence: g.Fence} }),
-		Waits:       each(s.Waits, same),
-		Keys:        each(s.Keys, same),
-	}
-}

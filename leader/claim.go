@@ -9,12 +9,16 @@ const recheck = 10 * millisecond
 // consider plans, keeps, drops or makes this node's claim to g.
 func (n *Node) consider(g *group, now Instant, out *Output) {
 	g.again = never
-	if !n.candidate(g) {
+	if !n.candidate(g, now) {
 		g.claimAt = never
 		return
 	}
+	if now < g.mute {
+		g.claimAt, g.again = never, g.mute
+		return
+	}
 	if n.bound(g, n.cfg.Self, now) {
-		g.claimAt, g.again = never, min(g.lease.until, now+recheck)
+		g.claimAt, g.again = never, min(n.binding(g).until, now+recheck)
 		return
 	}
 	if g.claimAt == never {
@@ -29,37 +33,29 @@ func (n *Node) consider(g *group, now Instant, out *Output) {
 	}
 }
 
-// candidate reports whether this node may claim g, its own lease apart: it is
+// candidate reports whether this node may claim g, its own acceptor apart: it is
 // a fit voter, not content, reaches a quorum, and nobody near it is content.
-func (n *Node) candidate(g *group) bool {
-	if g.me == 0 || g.content || !n.health.fit() {
+func (n *Node) candidate(g *group, now Instant) bool {
+	if g.me == 0 || g.content || !n.mayClaim(g, now) {
 		return false
 	}
-	near := 1
 	for i := range g.voters {
-		v := &g.voters[i]
-		if v.peer == nil || !v.peer.up {
-			continue
-		}
-		near++
-		if r, ok := g.hears(v); ok && r.Content && !n.off.takeOver {
+		if r, ok := g.hears(&g.voters[i]); ok && r.Content && !n.off.takeOver {
 			return false
 		}
 	}
-	return near >= g.quorum()
+	return g.near() >= g.quorum()
 }
 
 // delay is how long a candidate waits: the longer, the more neighbours come
-// before it, and for a random time if it has failed before.
+// before it, and for a random time if it has failed before. In a new group, where
+// nobody has led, it also waits for those that come before it and are not heard of
+// yet: else the first node of a cluster that starts would lead all new groups.
 func (n *Node) delay(g *group) Instant {
-	rank := int64(0)
-	for i := range g.voters {
-		v := &g.voters[i]
-		if p := v.peer; p != nil && p.up && p.healthy && p.gossip != GossipLeaving && v.Ordinal < g.me {
-			rank++
-		}
+	wait := n.rank(g) * n.cfg.ClaimDelay
+	if g.lead.IsZero() && g.facts.Config <= 1 && g.id > 1 { // there is one first group, and nothing to spread
+		wait += min(int64(g.place()), 2) * n.cfg.Heartbeat
 	}
-	wait := rank * n.cfg.ClaimDelay
 	if g.fails > 0 && !n.off.noBackoff {
 		wait += n.random.between(0, n.cfg.Heartbeat)
 	}
@@ -70,7 +66,7 @@ func (n *Node) delay(g *group) Instant {
 // near us, because a neighbour may have promised to a leader we never heard.
 // Round 1 of a later configuration belongs to the leader designated for it.
 func (n *Node) number(g *group) synod.Ballot {
-	top := synod.MaxBallot(g.lead, g.facts.Promised)
+	top := synod.MaxBallot(synod.MaxBallot(g.lead, g.facts.Promised), g.high)
 	for i := range g.voters {
 		if r, ok := g.hears(&g.voters[i]); ok && !n.off.claimFromLead {
 			top = synod.MaxBallot(top, synod.MaxBallot(r.Own, r.Followed))
@@ -128,11 +124,21 @@ func (n *Node) count(g *group, now Instant, out *Output) {
 		return
 	}
 	c.open = false
-	bound := n.bound(g, n.cfg.Self, now) && !n.off.noSecondLook
+	bound := !n.free(g, n.cfg.Self, now) && !n.off.noSecondLook
 	if bound || !g.lead.Less(c.ballot) || !g.facts.Promised.Less(c.ballot) {
 		return
 	}
-	out.Advice = append(out.Advice, Advice{g.id, c.ballot})
+	n.campaign(g, c.ballot, out)
+}
+
+// campaign advises to begin phase 1 with b. Its promise to itself counts from
+// now on: several messages may arrive before the owner carries the advice out,
+// and a heartbeat of the old leader among them must not bind this acceptor.
+func (n *Node) campaign(g *group, b synod.Ballot, out *Output) {
+	g.high = synod.MaxBallot(g.high, b)
+	n.loosen(g)
+	n.wake(g)
+	out.Advice = append(out.Advice, Advice{Group: g.id, Campaign: b})
 }
 
 // onClaim supports a claim or refuses it.
@@ -142,6 +148,7 @@ func (n *Node) onClaim(from synod.NodeID, m Claim, now Instant, out *Output) {
 		for _, p := range n.peers {
 			n.judge(p, now, out)
 		}
+		n.wake(g)
 		n.follow(g, out)
 		n.feel(g, now, out)
 		code = n.weigh(g, from, m, now)
@@ -169,6 +176,8 @@ func (n *Node) weigh(g *group, from synod.NodeID, m Claim, now Instant) (code ui
 		return refuseContent
 	case !synod.MaxBallot(g.facts.Promised, g.lead).Less(m.Ballot):
 		return refuseLow
+	case now < g.mute:
+		return refuseMute
 	case n.bound(g, from, now):
 		return refuseLease
 	case now >= g.grant.until || g.grant.ballot == m.Ballot:

@@ -9,6 +9,9 @@ type Instant int64
 // never is later than all instants.
 const never Instant = 1<<63 - 1
 
+// past is earlier than all instants.
+const past Instant = -1 << 63
+
 // Config configures a Node. Fields without a stated default are required.
 type Config struct {
 	Self        synod.NodeID
@@ -17,13 +20,27 @@ type Config struct {
 
 	Heartbeat  int64 // ns between heartbeats (T). 0 means 50 ms
 	Silence    int64 // ns without an answer after which a link is down. 0 means 400 ms
-	Lease      int64 // ns an acceptor stays bound to a leader it hears. 0 means 150 ms
+	Lease      int64 // ns an acceptor stays bound to a leader it hears. 0 means 100 ms
 	ClaimDelay int64 // ns per rank before a claim. 0 means 10 ms
+
+	// Mute is how many ns after its start the acceptor of this process helps
+	// nobody but by a release token: as long as any lease that the process
+	// before it may have given, which nothing durable tells of; so at least as long
+	// as that process's Lease, and at least Lease. 0 means not at all: there was no
+	// such process.
+	Mute int64
+	// Drift is by how many parts per million the rates of two nodes' clocks may
+	// differ (ε). 0 means 10,000, which is 1 %.
+	Drift int64
+	// MoveAfter is how many ns another voter must have stood nearer to a quorum
+	// before this node advises to hand the lead over to it. 0 means 10 min.
+	MoveAfter int64
 }
 
 const millisecond = 1_000_000
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with the defaults for its zero fields.
+func (c Config) WithDefaults() Config {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 50 * millisecond
 	}
@@ -31,10 +48,19 @@ func (c Config) withDefaults() Config {
 		c.Silence = 400 * millisecond
 	}
 	if c.Lease == 0 {
-		c.Lease = 150 * millisecond
+		c.Lease = 100 * millisecond
 	}
 	if c.ClaimDelay == 0 {
 		c.ClaimDelay = 10 * millisecond
+	}
+	if c.Mute > 0 {
+		c.Mute = max(c.Mute, c.Lease)
+	}
+	if c.Drift == 0 {
+		c.Drift = 10_000
+	}
+	if c.MoveAfter == 0 {
+		c.MoveAfter = 600_000 * millisecond
 	}
 	return c
 }
@@ -64,6 +90,8 @@ type Facts struct {
 	Promised synod.Ballot
 	Own      synod.Ballot // own ballot while Leading or Campaigning, else zero
 	Leading  bool         // phase 1 complete
+	Sealed   bool         // leader: a stop-sign is proposed, or was inherited: no lease any more in this configuration
+	Decided  uint64       // a watermark of the log, as coarse as the owner likes: ranks candidates
 }
 
 // Health is what a node knows about itself.
@@ -71,7 +99,5 @@ type Health struct {
 	Disk     bool // no write outstanding for longer than 500 ms
 	Loop     bool // the event loop is not late
 	Draining bool
+	Score    int // how badly it keeps up with the gossip, 0 is well ("Lifeguard"); above 1 it does not claim, unless nobody else has for 5 Silence
 }
-
-// fit reports whether a node in this state should lead or claim.
-func (h Health) fit() bool { return h.Disk && h.Loop && !h.Draining }

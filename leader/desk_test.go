@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/prytany/prytany/synod"
@@ -13,11 +14,18 @@ type desk struct {
 	now Instant
 	out Output
 	h   Health
+
+	seq   uint64                    // of the requests of peers
+	told  map[synod.NodeID]uint64   // how far each peer's stream is
+	heard map[synod.NodeID][]Report // what each peer has been told, by group
 }
 
 func newDesk(t testing.TB, cfg Config, off mutant) *desk {
-	d := &desk{t: t, n: NewNode(cfg, 0), h: Health{Disk: true, Loop: true}}
-	d.n.off = off
+	d := &desk{
+		t: t, n: NewNode(cfg, 0), h: Health{Disk: true, Loop: true},
+		told: map[synod.NodeID]uint64{}, heard: map[synod.NodeID][]Report{},
+	}
+	d.n.off = ways(off)
 	return d
 }
 
@@ -51,14 +59,50 @@ func (d *desk) answerAll(r Report) (claims []Claim) {
 			}
 		case Claim:
 			claims = append(claims, m)
+		case Claims:
+			claims = append(claims, m.All...)
 		}
 	}
 	return claims
 }
 
+// reply has from answer m. It says r anew, and that its acceptor is bound as it says.
 func (d *desk) reply(from synod.NodeID, m Heartbeat, r ...Report) {
-	a := Heartbeat{Reply: true, Seq: m.Seq, Sent: m.Sent, Incarnation: 1, Healthy: true, Groups: r}
+	a := d.says(from, r)
+	a.Reply, a.Seq, a.Sent, a.Lease, a.Taken = true, m.Seq, m.Sent, 100*millisecond, true
+	if m.Whole {
+		a.Have = m.Version
+	}
 	d.n.Receive(from, a, d.now, &d.out)
+}
+
+// says returns a heartbeat by which from says r anew.
+func (d *desk) says(from synod.NodeID, r []Report) Heartbeat {
+	m := Heartbeat{Incarnation: 1, Healthy: true, Groups: r, Since: d.told[from], Whole: true}
+	d.told[from]++
+	m.Version = d.told[from]
+	return m
+}
+
+// request has from send a heartbeat and returns all reports that it has been told
+// in answers to such.
+func (d *desk) request(from synod.NodeID, r ...Report) []Report {
+	sent := d.take()
+	d.seq++
+	m := d.says(from, r)
+	m.Seq, m.Sent = d.seq, d.now
+	d.n.Receive(from, m, d.now, &d.out)
+	answer := d.take()
+	d.out.Send = sent
+	for _, a := range answer[0].Msg.(Heartbeat).Groups {
+		i := slices.IndexFunc(d.heard[from], func(r Report) bool { return r.Group == a.Group })
+		if i < 0 {
+			d.heard[from] = append(d.heard[from], a)
+			continue
+		}
+		d.heard[from][i] = a
+	}
+	return d.heard[from]
 }
 
 // run plays peers that answer with r for a while.

@@ -5,15 +5,9 @@ import "github.com/prytany/prytany/synod"
 // A voter and what we know of it; peer is nil for this node itself.
 type voter struct {
 	Voter
-	peer *peer
-}
-
-// A lease is what binds this node's acceptor to a leader it hears.
-type lease struct {
-	node        synod.NodeID
-	incarnation uint64 // of node; 0 for this node itself
-	ballot      synod.Ballot
-	until       Instant
+	peer   *peer
+	place  int     // among the candidates that are as good: see order
+	nearer Instant // since when it has been nearer to a quorum than this node, while it leads; never: it is not
 }
 
 // A grant is the support this node gives, to another node or itself.
@@ -39,10 +33,29 @@ type group struct {
 	me     synod.Ordinal // 0: not a voter
 
 	lead    synod.Ballot // followed; the highest of promise and what owners said
+	high    synod.Ballot // the highest promise told by Promised, or advised: above what the facts say, for a moment
 	content bool
 	leading bool // our ballot is the lead and a quorum is in reach
 	grace   Instant
 	lease   lease
+	held    held    // what the lease of this node's acceptor stands by
+	mute    Instant // before it, this node's acceptor helps nobody
+
+	reason   string       // why content or not
+	since    Instant      // since when for that reason
+	turned   Instant      // since when content or not
+	lost     bool         // nobody is known that goes on leading, and has not been for long
+	released synod.Ballot // the highest ballot whose owner has handed over
+
+	led      bool    // leading, with phase 1 complete, as last evaluated
+	ledSince Instant // when led has changed
+	ledFrom  uint64  // heartbeats before this one bind nobody to this leadership
+	leased   bool    // as last shown
+	showAt   Instant // no EvLeased before
+	moveAt   Instant // no advice to hand over before
+	mendAt   Instant // when to win back a voter that stands aside; never: none does
+	noMend   Instant // not before this
+	distance int64   // ns to a quorum and back, 0 if not known
 
 	grant   grant
 	claim   claim
@@ -50,13 +63,26 @@ type group struct {
 	backoff Instant // no claim before
 	fails   int     // claims since we were content last
 	again   Instant // when to evaluate outside the heartbeat
+
+	awake   bool    // in Node.wakeful
+	dirty   bool    // in Node.dirty
+	gone    bool    // dropped
+	stirred bool    // the last evaluation changed something
+	due     Instant // when to wake, if asleep
 }
 
-func newGroup(id uint64, now Instant) *group {
+func newGroup(id uint64, now, mute Instant) *group {
 	return &group{
-		id: id, grace: now, backoff: now, claimAt: never, again: never,
-		lease: lease{until: now}, grant: grant{until: now},
+		id: id, grace: now, backoff: now, claimAt: never, again: never, due: never,
+		lease: lease{until: now}, grant: grant{until: now}, mute: mute,
+		reason: reasonNoLeader, since: now, turned: now, ledSince: now, showAt: now, moveAt: now, mendAt: never, noMend: now,
 	}
+}
+
+// renew makes g as it was when it was new. Its voters are for seatVoters.
+func (g *group) renew(new *group) {
+	new.voters, new.awake, new.dirty = g.voters, g.awake, g.dirty
+	*g = *new
 }
 
 // has reports whether node is a voter of g.
@@ -82,10 +108,10 @@ func (g *group) leader() synod.NodeID {
 	return 0
 }
 
-// hears returns what the voter v says about g, if its link is up and it is in
-// the same configuration.
+// hears returns what the voter v says about g, if its link is up, it has told all
+// since then, and it is in the same configuration.
 func (g *group) hears(v *voter) (Report, bool) {
-	if v.peer == nil || !v.peer.up {
+	if v.peer == nil || !v.peer.up || !v.peer.ear.whole {
 		return Report{}, false
 	}
 	return v.peer.report(g.id, g.facts.Config)
@@ -93,53 +119,46 @@ func (g *group) hears(v *voter) (Report, bool) {
 
 // report is what this node says about g.
 func (n *Node) report(g *group) Report {
-	leading := g.leading && g.facts.Leading
+	leading := g.leading && g.facts.Leading || g.facts.Own.IsZero() && g.content && n.settled(g)
 	if n.off.replacedRenews {
 		leading = g.content && g.facts.Leading
 	}
 	return Report{
 		Group: g.id, Config: g.facts.Config,
 		Own: g.facts.Own, Followed: g.lead, Content: g.content, Leading: leading,
-	}
-}
-
-// onReport takes what p says about a group, over a link that is up.
-func (n *Node) onReport(p *peer, r Report, now Instant, out *Output) {
-	g := n.group(r.Group)
-	if g == nil || !g.has(p.id) {
-		return
-	}
-	p.note(r)
-	if r.Config != g.facts.Config {
-		return
-	}
-	if g.lead.Less(r.Own) {
-		n.follow(g, out)
-	}
-	// Only a leader that leads under the very ballot we follow binds us. One
-	// that has been replaced must not: the new leader needs our promise.
-	same := r.Own == g.lead || n.off.replacedRenews && r.Own == g.lease.ballot
-	if r.Leading && same && !n.off.takeOver {
-		g.lease = lease{p.id, p.incarnation, r.Own, now + Instant(n.cfg.Lease)}
+		Decided: g.facts.Decided, Distance: g.distance,
 	}
 }
 
 // evaluate applies the rule to g. The links have been judged.
 func (n *Node) evaluate(g *group, now Instant, out *Output) {
+	n.looks++
+	n.wake(g)
+	lead, content, led := g.lead, g.content, g.led
+	g.distance = n.reach(g)
 	n.follow(g, out)
+	n.bind(g, now)
 	n.feel(g, now, out)
+	n.withdraw(g, out)
+	n.mend(g, now, out)
 	n.consider(g, now, out)
+	n.place(g, now, out)
+	n.show(g, now, out)
+	g.stirred = lead != g.lead || content != g.content || led != g.led
 }
 
 // follow raises the lead to the highest of the promise and the ballots whose
-// owners we hear. What others follow does not count here.
+// owners we hear. What others follow does not count here. Nor does a ballot without
+// phase 1 while the owner of the one followed leads: should a quorum want that one
+// replaced, this acceptor will be asked, or hear that it has been.
 func (n *Node) follow(g *group, out *Output) {
 	lead, reason := synod.MaxBallot(g.lead, g.facts.Own), reasonPromised
 	lead = synod.MaxBallot(lead, g.facts.Promised)
+	settled := lead == g.lead && n.settled(g)
 	for i := range g.voters {
 		v := &g.voters[i]
 		r, ok := g.hears(v)
-		if ok && r.Own.Member == v.Ordinal && lead.Less(r.Own) {
+		if ok && r.Own.Member == v.Ordinal && lead.Less(r.Own) && (r.Leading || !settled) {
 			lead, reason = r.Own, reasonHeard
 		}
 	}
@@ -147,6 +166,7 @@ func (n *Node) follow(g *group, out *Output) {
 		return
 	}
 	g.lead = lead
+	n.loosen(g)
 	if !lead.Less(g.claim.ballot) {
 		g.claim.open = false // it would be refused by now
 	}
@@ -162,13 +182,15 @@ func (n *Node) feel(g *group, now Instant, out *Output) {
 	if content {
 		g.fails = 0
 	}
-	switch own := g.lease.node == n.cfg.Self; {
-	case leading && g.facts.Leading && !n.off.takeOver:
-		g.lease = lease{node: n.cfg.Self, ballot: g.lead, until: now + Instant(n.cfg.Lease)}
-	case own:
-		g.lease.until = now // who no longer leads needs no support of its own
-	}
+	n.keep(g, leading && g.facts.Leading, now)
 	g.leading = leading
+	if reason != g.reason || content != g.content {
+		g.reason, g.since = reason, now
+	}
+	if content != g.content {
+		g.turned = now
+	}
+	g.lost = !content && int64(now-g.turned) > n.cfg.Silence && !g.goesOn()
 	if content == g.content {
 		return
 	}
@@ -187,6 +209,8 @@ func (n *Node) contentment(g *group) (content, leading bool, reason string) {
 		return false, false, reasonNoLeader
 	case g.lead.Member == g.me:
 		return n.contentOwn(g)
+	case g.lead == g.released:
+		return false, false, reasonReleased
 	}
 	reason = reasonLeaderDown
 	for i := range g.voters {
@@ -218,6 +242,8 @@ func (n *Node) contentOwn(g *group) (content, leading bool, reason string) {
 		}
 	}
 	switch {
+	case g.lead == g.released:
+		reason = reasonReleased
 	case g.facts.Own != g.lead:
 		reason = reasonNotLeading
 	case !n.health.fit():
@@ -233,16 +259,34 @@ func (n *Node) contentOwn(g *group) (content, leading bool, reason string) {
 	return false, false, reason
 }
 
-// quorum is how many voters suffice, in either phase.
-func (g *group) quorum() int { return synod.Majorities(len(g.voters)).Q1 }
+// near returns how many voters are in reach, this node included. One that has not
+// told yet what it thinks is not: it may be content.
+func (g *group) near() int {
+	near := 0
+	for i := range g.voters {
+		if v := &g.voters[i]; v.Ordinal == g.me || v.peer != nil && v.peer.up && v.peer.ear.whole {
+			near++
+		}
+	}
+	return near
+}
 
-// bound reports whether this node's acceptor must not help node at now, as it
-// is bound to another one whose process still runs, for all we know.
-func (n *Node) bound(g *group, node synod.NodeID, now Instant) bool {
-	l := g.lease
-	if l.node == node || now >= l.until {
+// goesOn reports whether the owner of the ballot followed says that it still
+// proposes, content or not, in reach of a node that reaches a quorum.
+func (g *group) goesOn() bool {
+	if g.near() < g.quorum() {
 		return false
 	}
-	p := n.peer(l.node)
-	return l.node == n.cfg.Self || p != nil && p.incarnation == l.incarnation
+	if g.lead.Member == g.me {
+		return g.facts.Own == g.lead
+	}
+	for i := range g.voters {
+		if r, ok := g.hears(&g.voters[i]); ok && !g.lead.IsZero() && r.Own == g.lead {
+			return true
+		}
+	}
+	return false
 }
+
+// quorum is how many voters suffice, in either phase.
+func (g *group) quorum() int { return synod.Majorities(len(g.voters)).Q1 }

@@ -2,8 +2,8 @@ package leader
 
 import "github.com/prytany/prytany/synod"
 
-// MaxReports bounds the reports in one Heartbeat. A node with more groups
-// sends several heartbeats; a receiver ignores the reports beyond.
+// MaxReports bounds the reports in one Heartbeat. A node with more to say sends
+// several heartbeats; a receiver passes over one with more.
 const MaxReports = 256
 
 // A Message goes between the leader machines of two nodes.
@@ -15,21 +15,33 @@ type Heartbeat struct {
 	Reply       bool
 	Seq         uint64
 	Sent        Instant // of the request
+	Clock       Instant // of a reply: the clock of who replies
+	Lease       int64   // of a reply: for how many ns a request binds who replies
 	Incarnation uint64
 	Healthy     bool // disk and loop are well, not draining
-	Groups      []Report
+
+	Have    uint64   // how far the sender has what the receiver says
+	Since   uint64   // Groups are what has changed since this version of what the sender says; 0: everything
+	Version uint64   // and up to this one
+	Whole   bool     // there is nothing above that
+	Taken   bool     // of a reply: the request has renewed what the sender of the reply says that it is bound to
+	Groups  []Report // at most MaxReports
 }
 
-// A Report is what a node says about one group. A request holds the groups in
-// which the receiver is a voter, a reply those of the request that the sender
-// of the reply knows.
+// A Report is what a node says about one group. It stands until another one is said.
+// A node is told about the groups of which it is a voter, and about those of which it
+// says that the receiver is one.
 type Report struct {
 	Group    uint64
-	Config   uint32
+	Config   uint32       // 0: there is nothing to say about this group any more
+	Asks     bool         // the receiver is a voter
 	Own      synod.Ballot // own ballot while leading or campaigning, else zero
 	Followed synod.Ballot // ballot followed: never below the own promise
 	Content  bool         // "happy" in OmniPaxos
-	Leading  bool         // phase 1 is complete and a quorum in reach: binds acceptors
+	Leading  bool         // the owner of Followed has completed phase 1 and has a quorum in reach: binds acceptors, if the sender is the owner
+	Bound    synod.Ballot // the ballot of the receiver by which the sender's acceptor stands, else zero: requests renew its lease
+	Decided  uint64       // see Facts
+	Distance int64        // ns in which the sender reaches a quorum and back; 0 if not known
 }
 
 // A Claim asks for support before phase 1 is begun with Ballot.
@@ -48,9 +60,21 @@ type Grant struct {
 	Reason uint8 // why not, for people
 }
 
+// A Release is a token of the leader with Ballot: it leads no longer, and asks
+// all to let To lead, whatever they have promised to itself. The leader sends it
+// to all voters, and To passes it on before its first Prepare, because the
+// Prepare may be faster.
+type Release struct {
+	Group  uint64
+	Config uint32
+	Ballot synod.Ballot // of the leader that releases
+	To     synod.NodeID
+}
+
 func (Heartbeat) message() {}
 func (Claim) message()     {}
 func (Grant) message()     {}
+func (Release) message()   {}
 
 // An Envelope is a message and where it goes.
 type Envelope struct {
@@ -61,7 +85,9 @@ type Envelope struct {
 // Advice is what the machine wants done.
 type Advice struct {
 	Group    uint64
-	Campaign synod.Ballot // begin phase 1 with this ballot
+	Campaign synod.Ballot // begin phase 1 with this ballot, unless zero
+	Withdraw synod.Ballot // give up phase 1 of this ballot, unless zero
+	HandOver synod.NodeID // hand the lead over to this voter, unless zero
 }
 
 // Output collects what a step wants done.
@@ -89,6 +115,14 @@ const (
 	EvRefuse     EventKind = 6
 	EvFollow     EventKind = 7 // follows another leader now
 	EvContent    EventKind = 8
+	EvUnfit      EventKind = 9  // this node should not lead, or not claim
+	EvFit        EventKind = 10 // it may again
+	EvRelease    EventKind = 11 // the leader with Ballot has released its acceptors in favour of Node
+	EvLeased     EventKind = 12 // this leader may answer reads by its lease
+	EvUnleased   EventKind = 13 // it may not any more
+	EvClock      EventKind = 14 // the clock of Node runs at another rate, or well again
+	EvNearer     EventKind = 15 // Node has stood nearer to a quorum for long enough
+	EvMend       EventKind = 16 // this leader begins Ballot anew, for Node has promised to another one
 )
 
 // An Event is a fact with its reason, for people.
@@ -128,6 +162,22 @@ const (
 	reasonNeighbours  = "no neighbour is content"
 	reasonUnknown     = "unknown reason"
 	reasonNoSuchGroup = "unknown group"
+	reasonMute        = "has just started, and may have been bound before"
+	reasonHandOver    = "hands over the lead"
+	reasonReleased    = "has handed over"
+	reasonDraining    = "draining"
+	reasonDisk        = "the disk is slow"
+	reasonLoop        = "the event loop is late"
+	reasonScore       = "keeps up badly with the gossip"
+	reasonWell        = "all is well"
+	reasonBound       = "a quorum of acceptors is bound"
+	reasonUnbound     = "no quorum of acceptors is bound"
+	reasonNoLead      = "does not lead"
+	reasonSealed      = "the configuration is about to end"
+	reasonAside       = "a voter has promised to a ballot that nobody uses"
+	reasonSkewed      = "a clock runs at another rate"
+	reasonRate        = "the clock runs like ours again"
+	reasonNearer      = "has been nearer to a quorum for long"
 )
 
 // The codes of refusals in a Grant. Never renumber.
@@ -139,6 +189,7 @@ const (
 	refuseLow     = 5
 	refuseLease   = 6
 	refuseClaim   = 7
+	refuseMute    = 8
 )
 
 // refusal returns the reason that stands for a code.
@@ -158,6 +209,8 @@ func refusal(code uint8) string {
 		return reasonLease
 	case refuseClaim:
 		return reasonOtherClaim
+	case refuseMute:
+		return reasonMute
 	}
 	return reasonUnknown
 }

@@ -2,6 +2,7 @@ package leader
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -36,7 +37,7 @@ func complaints(t *testing.T, f func(t testing.TB)) (heard []string) {
 // suite runs the regressions and the stories and returns the first complaint.
 func suite(t *testing.T, off mutant, seeds uint64) string {
 	for seed := range seeds {
-		for _, r := range regressions() {
+		for _, r := range slices.Concat(regressions(), breaches(), quiets()) {
 			if c := complaints(t, func(t testing.TB) { r.run(t, seed+1, off) }); len(c) > 0 {
 				return fmt.Sprintf("%s: %s", r.name, c[0])
 			}
@@ -45,6 +46,9 @@ func suite(t *testing.T, off mutant, seeds uint64) string {
 			c := complaints(t, func(t testing.TB) {
 				w := tell(t, s, seed+1, off)
 				w.judge(t, s.name, s.changes)
+				if s.also != nil && s.also(w) != "" {
+					t.Errorf("%s", s.also(w))
+				}
 				if w.worst() > s.worst {
 					t.Errorf("%d ms without a commit", w.worst()/ms)
 				}
@@ -71,13 +75,29 @@ func TestMutants(t *testing.T) {
 		{"a replaced leader renews leases", mutant{replacedRenews: true}},
 		{"who does not hear the leader takes over", mutant{takeOver: true}},
 		{"no second look at the own acceptor", mutant{noSecondLook: true}},
+		{"a new process promises at once", mutant{noMute: true}},
+		{"a lease is counted from the answer on", mutant{fromReceipt: true}},
+		{"a lease in spite of a stop-sign", mutant{sealedLeases: true}},
+		{"a leader that has handed over leads", mutant{releaseKeeps: true}},
+		{"bound below the promise", mutant{bindsBelow: true}},
+		{"no margin for the clocks", mutant{noMargin: true}},
+		{"who is content follows candidates", mutant{followsCampaigns: true}},
+		{"candidates never withdraw", mutant{neverWithdraws: true}},
+		{"candidates withdraw for each other", mutant{yieldsToRivals: true}},
+		{"voters stand aside", mutant{neverMends: true}},
+		{"a lease by any answer", mutant{boundUnsaid: true}},
+		{"requests that were overtaken renew", mutant{staleRenews: true}},
+		{"what stood is over at once", mutant{noMaterialize: true}},
+		{"a lost link wakes nobody", mutant{noLinkWake: true, noNet: true}},
+		{"lapsed leases wake nobody", mutant{noLapse: true, noNet: true}},
+		{"changed reports wake nobody", mutant{noReportWake: true, noNet: true}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			c := suite(t, m.off, 40)
 			if c == "" {
 				t.Error("not noticed")
 			}
-			t.Log("noticed by ", c)
+			t.Log("noticed by", c)
 		})
 	}
 	if c := suite(t, mutant{}, 2); c != "" {

@@ -16,40 +16,48 @@ type peer struct {
 	since       uint64 // replies to heartbeats before this one prove nothing
 	healthy     bool
 	gossip      Gossip
-	rtt         int64    // ns, smoothed; 0: never measured
-	reports     []Report // by group; nil while the link is down
+	rtt         int64 // ns, smoothed; 0: never measured
+	trips       trips // the newest round trips
+	clock       clock
+
+	groups  []*group // which it shares with this node, by id
+	voice   voice    // what it is told
+	ear     ear      // what it tells
+	asked   uint64   // the number of its newest request
+	askedAt Instant  // when one came last
+	renewed Instant  // when what stands by it was renewed last
+	sure    sure     // its newest answer that renewed what stands by this node
+	counts  bool     // sure, as last seen
 }
 
 func byID(p *peer, id synod.NodeID) int { return cmp.Compare(p.id, id) }
 
-func byGroup(r Report, group uint64) int { return cmp.Compare(r.Group, group) }
-
-// report returns what p says about group in config, if it says anything.
-func (p *peer) report(group uint64, config uint32) (Report, bool) {
-	i, ok := slices.BinarySearchFunc(p.reports, group, byGroup)
-	if !ok || p.reports[i].Config != config {
-		return Report{}, false
-	}
-	return p.reports[i], true
-}
-
-// note remembers r.
-func (p *peer) note(r Report) {
-	i, ok := slices.BinarySearchFunc(p.reports, r.Group, byGroup)
-	if !ok {
-		p.reports = slices.Insert(p.reports, i, r)
-		return
-	}
-	p.reports[i] = r
-}
-
-// down forgets what p has told and takes only answers to heartbeats sent from
+// down has what p has told count for nothing until it tells all again, and takes only answers to heartbeats sent from
 // now on for life.
 func (n *Node) down(p *peer, reason string, out *Output) {
 	if p.up {
 		out.Events = append(out.Events, Event{Kind: EvLinkDown, Node: p.id, Reason: reason})
 	}
-	p.up, p.reports, p.since = false, nil, n.seq+1
+	if p.up && !n.off.noLinkWake {
+		n.wakeAll(p)
+	}
+	p.up, p.ear.whole, p.since = false, false, n.seq+1
+}
+
+// restart forgets what another process at the node of p has said and heard.
+func (n *Node) restart(p *peer) {
+	heard := p.ear.says.ids
+	p.ear, p.asked, p.sure = ear{}, 0, sure{}
+	for _, g := range p.groups {
+		n.loosen(g)
+	}
+	for _, id := range heard {
+		if g := n.group(id); g != nil {
+			n.touch(g)
+		}
+	}
+	p.renewed = past
+	n.begin(p)
 }
 
 // judge takes the link to p down if p has been silent for too long.
@@ -94,96 +102,99 @@ func (n *Node) rumoured(id synod.NodeID) Gossip {
 	return GossipUnknown
 }
 
-// meet makes peers of exactly the other voters of all groups.
-func (n *Node) meet() {
-	var ids []synod.NodeID
-	for _, g := range n.groups {
-		for _, v := range g.facts.Voters {
-			if v.Node != n.cfg.Self {
-				ids = append(ids, v.Node)
-			}
-		}
-	}
-	slices.Sort(ids)
-	ids = slices.Compact(ids)
-	peers := make([]*peer, len(ids))
-	for i, id := range ids {
-		if peers[i] = n.peer(id); peers[i] == nil {
-			peers[i] = &peer{id: id, gossip: n.rumoured(id)}
-		}
-	}
-	n.peers = peers
-	for _, g := range n.groups {
-		for i := range g.voters {
-			g.voters[i].peer = n.peer(g.voters[i].Node)
-		}
-	}
-}
-
-// beatAll sends a heartbeat to every peer: several, if it shares more than
-// MaxReports groups with this node.
+// beatAll sends a heartbeat to every peer: several, if there is more to say than
+// goes into one. One whose link is down gets none but the bare question: what there
+// is to say goes into the answers to its own, and follows when it answers.
 func (n *Node) beatAll(now Instant, out *Output) {
+	n.speak() // a bare question must not say that it is whole while something waits to be said
 	for _, p := range n.peers {
-		var reports []Report
-		for _, g := range n.groups {
-			if !g.has(p.id) {
-				continue
-			}
-			if len(reports) == MaxReports {
-				n.beatTo(p, reports, now, out)
-				reports = nil
-			}
-			reports = append(reports, n.report(g))
+		if len(p.groups) == 0 {
+			continue
 		}
-		n.beatTo(p, reports, now, out)
+		m := Heartbeat{Sent: now, Incarnation: n.cfg.Incarnation, Healthy: n.health.fit()}
+		if p.up {
+			n.tell(p, m, true, out)
+			continue
+		}
+		n.seq++
+		m.Seq, m.Have, m.Since, m.Version = n.seq, p.ear.have, p.voice.acked, p.voice.acked
+		m.Whole = p.voice.acked == p.voice.top
+		out.send(p.id, m)
 	}
-}
-
-func (n *Node) beatTo(p *peer, reports []Report, now Instant, out *Output) {
-	n.seq++
-	out.send(p.id, Heartbeat{
-		Seq: n.seq, Sent: now, Incarnation: n.cfg.Incarnation, Healthy: n.health.fit(), Groups: reports,
-	})
 }
 
 // onHeartbeat handles a request or a reply of from.
 func (n *Node) onHeartbeat(from synod.NodeID, m Heartbeat, now Instant, out *Output) {
-	if len(m.Groups) > MaxReports {
-		m.Groups = m.Groups[:MaxReports]
-	}
 	p := n.peer(from)
 	if p != nil && m.Incarnation < p.incarnation {
 		return // sent by a process that is gone
 	}
-	if p != nil && n.hear(p, m, now, out) {
-		p.healthy = m.Healthy
-		for _, r := range m.Groups {
-			n.onReport(p, r, now, out)
-		}
+	if p == nil && !m.Reply {
+		p = n.guest(from, now)
 	}
-	if m.Reply {
+	a := Heartbeat{
+		Reply: true, Seq: m.Seq, Sent: m.Sent, Clock: now, Lease: n.cfg.Lease,
+		Incarnation: n.cfg.Incarnation, Healthy: n.health.fit(),
+	}
+	switch {
+	case p != nil && m.Reply:
+		n.onAnswer(p, &m, now, out)
+	case p != nil:
+		a.Taken = n.onRequest(p, &m, now, out)
+		n.tell(p, a, false, out)
+	case !m.Reply:
+		out.send(from, a) // one too many: it is told that this node lives
+	}
+}
+
+// onAnswer handles a reply of p.
+func (n *Node) onAnswer(p *peer, m *Heartbeat, now Instant, out *Output) {
+	if !n.hear(p, m, now, out) {
 		return
 	}
-	reports := make([]Report, 0, len(m.Groups))
-	for _, r := range m.Groups {
-		if g := n.group(r.Group); g != nil {
-			reports = append(reports, n.report(g))
-		}
+	n.onHave(p, m, false)
+	n.feels(p, m)
+	if n.take(p, m, now, out) || n.off.boundUnsaid {
+		n.reckon(p, m, now)
 	}
-	out.send(from, Heartbeat{
-		Reply: true, Seq: m.Seq, Sent: m.Sent,
-		Incarnation: n.cfg.Incarnation, Healthy: n.health.fit(), Groups: reports,
-	})
+}
+
+// onRequest handles a request of p, and reports whether it renews what stands by p:
+// the link is up, it is the newest, and with it p has said all that it has to say.
+func (n *Node) onRequest(p *peer, m *Heartbeat, now Instant, out *Output) (taken bool) {
+	up := n.hear(p, m, now, out)
+	newest := m.Seq > p.asked
+	p.asked, p.askedAt = max(p.asked, m.Seq), now
+	n.onHave(p, m, newest)
+	whole := n.take(p, m, now, out)
+	if up {
+		n.feels(p, m)
+	}
+	taken = up && (whole && newest || n.off.staleRenews)
+	if taken {
+		p.renewed = now
+	}
+	return taken
+}
+
+// feels takes note of how p says that it is.
+func (n *Node) feels(p *peer, m *Heartbeat) {
+	if p.healthy != m.Healthy {
+		p.healthy = m.Healthy
+		n.wakeAll(p)
+	}
 }
 
 // hear updates the link to p by m, and reports whether it is up: only then
-// does what m says count, because p must be able to hear of us too.
-func (n *Node) hear(p *peer, m Heartbeat, now Instant, out *Output) bool {
-	n.judge(p, now, out)
+// does what m says count, because p must be able to hear of us too. It takes no
+// link down: a node that is late itself has the answers that it misses behind
+// this message, and would blame its peers for its own slowness.
+func (n *Node) hear(p *peer, m *Heartbeat, now Instant, out *Output) bool {
 	if m.Incarnation > p.incarnation {
 		known := p.incarnation != 0
-		p.incarnation = m.Incarnation
+		p.incarnation, p.clock.begun = m.Incarnation, false
 		if known {
+			n.restart(p)
 			n.down(p, reasonRestarted, out)
 			n.lose(p, now, out)
 		}
@@ -196,6 +207,10 @@ func (n *Node) hear(p *peer, m Heartbeat, now Instant, out *Output) bool {
 		return false // answers another process, or too late to prove anything
 	}
 	p.heard = now
+	if p.trips.add(max(rtt, 1)) {
+		n.wakeAll(p)
+	}
+	n.compare(p, m.Sent, m.Clock, now, out)
 	if p.rtt == 0 {
 		p.rtt = max(rtt, 1)
 	} else {
@@ -203,6 +218,7 @@ func (n *Node) hear(p *peer, m Heartbeat, now Instant, out *Output) bool {
 	}
 	if !p.up {
 		p.up = true
+		n.wakeAll(p)
 		out.Events = append(out.Events, Event{Kind: EvLinkUp, Node: p.id, Reason: reasonReply})
 	}
 	return true

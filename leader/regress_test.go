@@ -23,7 +23,10 @@ func regressions() []regression {
 		{"refused claimant waits", refusedWaits},
 		{"fresh start", freshStart},
 		{"second look", secondLook},
+		{"bound before phase 1 begins", boundBeforePhase1},
 		{"grace", grace},
+		{"late candidate", lateCandidate},
+		{"withdrawn", withdrawn},
 	}
 }
 
@@ -41,7 +44,7 @@ func TestRegressions(t *testing.T) {
 // out for ever while a repeated claim made support younger.
 func deadlockGraph(t testing.TB, seed uint64, off mutant) {
 	off.noJitter = seed%2 == 0
-	w := newWorld(5, seed, off)
+	w := crooked(5, seed, off)
 	if seed%4 >= 2 {
 		w.least, w.most = 20*ms, 24*ms
 	}
@@ -54,7 +57,7 @@ func deadlockGraph(t testing.TB, seed uint64, off mutant) {
 // claimTooLow: the only node that reaches a quorum follows a lower ballot than
 // its neighbours, who promised to a leader that it never heard.
 func claimTooLow(t testing.TB, seed uint64, off mutant) {
-	w := newWorld(5, seed, off)
+	w := crooked(5, seed, off)
 	w.only([2]int{0, 1}, [2]int{1, 2})
 	w.nodes[0].promised = synod.Ballot{Round: 2, Member: 4}
 	w.nodes[1].promised = synod.Ballot{Round: 1, Member: 1}
@@ -72,7 +75,7 @@ func claimTooLow(t testing.TB, seed uint64, off mutant) {
 // still reaches an acceptor without which its successor cannot finish phase 1.
 func leaseHostage(t testing.TB, seed uint64, off mutant) {
 	const l, y, x, n, z = 0, 1, 2, 3, 4
-	w := newWorld(5, seed, off)
+	w := crooked(5, seed, off)
 	w.establish(t, l)
 	w.only([2]int{l, x}, [2]int{n, y}, [2]int{n, z}, [2]int{y, z})
 	w.on = func(h *host, a Advice) {
@@ -91,7 +94,7 @@ func leaseHostage(t testing.TB, seed uint64, off mutant) {
 // ranks to tell them apart, must not refuse each other for long.
 func lockstepDuel(t testing.TB, seed uint64, off mutant) {
 	off.noJitter = true
-	w := newWorld(5, seed, off)
+	w := crooked(5, seed, off)
 	w.delay = 1
 	w.establish(t, 4)
 	w.crash(4, true)
@@ -152,7 +155,7 @@ func refusedWaits(t testing.TB, seed uint64, off mutant) {
 // freshStart: nodes that start together find one leader, once and soon.
 func freshStart(t testing.TB, seed uint64, off mutant) {
 	for _, nodes := range []int{1, 2, 3, 5, 7} {
-		w := newWorld(nodes, seed, off)
+		w := crooked(nodes, seed, off)
 		w.begin()
 		w.run(3000 * ms)
 		if w.changes != 1 {
@@ -177,10 +180,33 @@ func secondLook(t testing.TB, _ uint64, off mutant) {
 		t.Fatalf("no claim")
 	}
 	leader := Report{Group: 1, Config: 1, Own: ballot(1, 3), Followed: ballot(1, 3), Content: true, Leading: true}
-	d.n.Receive(3, Heartbeat{Seq: 1, Incarnation: 1, Healthy: true, Groups: []Report{leader}}, d.now, &d.out)
+	d.request(3, leader)
 	d.n.Receive(2, Grant{1, 1, claims[0].Ballot, true, 0}, d.now, &d.out)
 	if len(d.out.Advice) != 0 {
 		t.Errorf("advised %v while bound to the old leader", d.out.Advice)
+	}
+}
+
+// boundBeforePhase1: the old leader is heard again after a claim is won, and
+// before the owner of the machine carries that out. It must not count on an
+// acceptor that is about to promise a higher ballot to itself.
+func boundBeforePhase1(t testing.TB, _ uint64, off mutant) {
+	d := newDesk(t, Config{Self: 1, Incarnation: 1}, off)
+	d.facts(Facts{Config: 1, Voters: three, Promised: ballot(1, 3)})
+	var claims []Claim
+	for len(claims) == 0 && d.now < 500*ms {
+		claims = d.run(ms, Report{Group: 1, Config: 1, Followed: ballot(1, 3)})
+	}
+	if len(claims) == 0 {
+		t.Fatalf("no claim")
+	}
+	d.n.Receive(2, Grant{1, 1, claims[0].Ballot, true, 0}, d.now, &d.out)
+	if len(d.out.Advice) != 1 {
+		t.Fatalf("advised %v; want one campaign", d.out.Advice)
+	}
+	leader := Report{Group: 1, Config: 1, Own: ballot(1, 3), Followed: ballot(1, 3), Content: true, Leading: true}
+	if got := d.request(3, leader)[0].Bound; !got.IsZero() {
+		t.Errorf("bound to %v although told to campaign with %v", got, claims[0].Ballot)
 	}
 }
 

@@ -1,11 +1,24 @@
 package leader
 
 import (
+	"flag"
 	"slices"
 	"testing"
 
 	"github.com/prytany/prytany/synod"
 )
+
+var (
+	netOff = flag.Bool("leader.nonet", false, "what sleeps is looked at only if something wakes it")
+	sayAll = flag.Bool("leader.everything", false, "every heartbeat says everything, and nothing sleeps")
+)
+
+// ways sets what the flags want.
+func ways(off mutant) mutant {
+	off.noNet = off.noNet || *netOff
+	off.everything = off.everything || *sayAll
+	return off
+}
 
 // A world is a cluster of leader machines around the smallest acceptors and
 // proposers that can show whether leadership works: a leader proposes one
@@ -13,7 +26,7 @@ import (
 // is single-threaded, in virtual time, and a function of its seed.
 type world struct {
 	now    Instant
-	events queue
+	queue  queue
 	order  uint64
 	random random
 	nodes  []*host
@@ -25,7 +38,31 @@ type world struct {
 	delay  int64   // Config.ClaimDelay
 	off    mutant
 	on     func(h *host, a Advice) // told of advice before it is followed
+	lab    *lab                    // what takes time beside the network; nil: nothing
 
+	lease    Instant            // Config.Lease; 0: the default
+	move     Instant            // Config.MoveAfter; 0: the default
+	drift    int64              // the clocks' rates are off by up to this, in ppm
+	clocks   random             // draws them
+	extra    [8][8]Instant      // added to the one-way delay
+	lose     func(e event) bool // what is lost beside
+	patience Instant            // the leader repeats nothing sooner
+	idle     bool               // a leader proposes once, and never again
+
+	events   [17]int // of each kind, of all machines
+	messages int     // of the machines
+	reports  int     // in them
+	*ledger          // of the group that is looked at, the first one mostly
+	ledgers  []*ledger
+}
+
+// A ledger is what has happened in one group.
+type ledger struct {
+	config  uint32         // the newest configuration
+	heads   map[uint32]int // who is designated to lead a configuration
+	stale   int            // commits under somebody else's lease
+	commits int
+	sure    int // commits of a leader with a lease
 	changes int // leaderships that completed phase 1
 	last    Instant
 	gap     Instant // longest time without a commit
@@ -44,13 +81,33 @@ type host struct {
 	health      Health
 	out         Output
 
+	rate   int64          // ppm by which its clock is fast
+	offset Instant        // of its clock
+	stall  func() Instant // how long a turn that could begin now has to wait
+	turn   Instant        // when the last one began
+	free   Instant        // when the next may
+
+	*role // of the group that is looked at
+	roles []*role
+}
+
+// A role is what a host is in one group.
+type role struct {
+	group    uint64 // from 1
 	config   uint32
 	promised synod.Ballot // durable
 	own      synod.Ballot
 	leading  bool
+	anew     bool      // its ballot is one more of the same leader
 	heard    synod.Set // promises, or votes for slot
 	slot     uint64
 	facts    Facts
+
+	proposed Instant
+	vote     vote   // durable
+	seen     vote   // the highest one that promises tell
+	seal     int    // the node designated in a stop-sign it proposes, plus 1
+	sealed   uint64 // the stop-sign's slot
 }
 
 type kind uint8
@@ -73,26 +130,74 @@ type event struct {
 	from, to int
 	sender   uint64 // incarnations: neither messages nor timers survive a restart
 	receiver uint64
+	group    uint64
 	config   uint32 // of what is not a leader's message
 	msg      Message
 	ballot   synod.Ballot
 	slot     uint64
+	vote     vote
 	call     func()
+}
+
+// A vote is the last one of an acceptor in a configuration, as far as it matters
+// here: whether it was for a stop-sign.
+type vote struct {
+	ballot synod.Ballot
+	seal   int // see host
+}
+
+// or returns the later one of two votes.
+func (v vote) or(o vote) vote {
+	if v.ballot.Less(o.ballot) || v.ballot == o.ballot && o.seal != 0 {
+		return o
+	}
+	return v
 }
 
 const ms = Instant(millisecond)
 
 func newWorld(n int, seed uint64, off mutant) *world {
-	w := &world{random: random(seed * 7919), off: off, least: 300_000, most: 4 * ms}
+	w := &world{
+		random: random(seed * 7919), clocks: random(seed * 104_729), off: ways(off), least: 300_000, most: 4 * ms,
+	}
 	for a := range n {
 		for b := range n {
 			w.pass[a][b] = a != b
 		}
 	}
 	for i := range n {
-		w.nodes = append(w.nodes, &host{id: i, config: 1})
+		w.nodes = append(w.nodes, &host{id: i})
 	}
+	w.share(1)
 	return w
+}
+
+// share has the nodes share so many groups, all as voters.
+func (w *world) share(groups int) {
+	for len(w.ledgers) < groups {
+		w.ledgers = append(w.ledgers, &ledger{config: 1, heads: map[uint32]int{}})
+		for _, h := range w.nodes {
+			h.roles = append(h.roles, &role{group: uint64(len(w.ledgers)), config: 1})
+		}
+	}
+	w.look(1)
+}
+
+// look has everything be about a group.
+func (w *world) look(group uint64) {
+	w.ledger = w.ledgers[group-1]
+	for _, h := range w.nodes {
+		h.role = h.roles[group-1]
+	}
+}
+
+// each calls f with everything about each group in turn.
+func (w *world) each(f func(group uint64)) {
+	for g := range uint64(len(w.ledgers)) {
+		w.look(g + 1)
+		f(g + 1)
+	}
+	w.look(1)
 }
 
 // begin starts all nodes, unsynchronized.
@@ -109,11 +214,13 @@ func (w *world) begin() {
 func (w *world) start(h *host, after Instant) {
 	h.incarnation++
 	h.dead, h.frozen, h.held, h.wake = false, false, nil, -1
-	h.own, h.leading, h.facts = synod.Ballot{}, false, Facts{}
 	h.health = Health{Disk: true, Loop: true}
-	h.m = NewNode(Config{Self: nid(h.id), Incarnation: h.incarnation, Seed: w.random.next(), ClaimDelay: w.delay}, w.now+after)
+	h.m = NewNode(w.lab.config(w.times(h)), w.clockAt(h, w.now+after))
 	h.m.off = w.off
-	w.sync(h)
+	w.each(func(uint64) {
+		h.own, h.leading, h.facts, h.seal = synod.Ballot{}, false, Facts{}, 0
+		w.sync(h)
+	})
 	w.step(h)
 	w.timer(h, kPropose, w.now+after)
 }
@@ -135,7 +242,7 @@ func (w *world) timer(h *host, k kind, at Instant) {
 func (w *world) push(e event) {
 	w.order++
 	e.order = w.order
-	w.events.push(e)
+	w.queue.push(e)
 }
 
 // at has f called at an instant.
@@ -146,18 +253,27 @@ func (w *world) send(e event) {
 		return
 	}
 	e.at = w.now + Instant(w.random.between(int64(w.least), int64(w.most)))
+	e.at += w.extra[e.from][e.to]
 	if e.kind != kLeader {
 		e.at += Instant(w.random.between(0, int64(w.disk)))
 	}
-	e.config = w.nodes[e.from].config
+	e.config, e.group = w.nodes[e.from].config, w.nodes[e.from].group
+	if e.kind == kLeader {
+		e.config, e.group = w.nodes[e.from].roles[0].config, 1
+	}
 	e.sender, e.receiver = w.nodes[e.from].incarnation, w.nodes[e.to].incarnation
-	w.push(e)
+	if w.lose != nil && w.lose(e) {
+		return
+	}
+	if !w.lab.carries(w, &e) {
+		w.push(e)
+	}
 }
 
 // run goes on until an instant.
 func (w *world) run(until Instant) {
-	for len(w.events) > 0 && w.events[0].at <= until {
-		e := w.events.pop()
+	for len(w.queue) > 0 && w.queue[0].at <= until {
+		e := w.queue.pop()
 		w.now = e.at
 		w.handle(e)
 	}
@@ -169,6 +285,8 @@ func (w *world) handle(e event) {
 		e.call()
 		return
 	}
+	w.look(max(e.group, 1))
+	defer w.look(1)
 	h := w.nodes[e.to]
 	if h.dead || e.receiver != h.incarnation || e.kind < kWake && e.sender != w.nodes[e.from].incarnation {
 		return
@@ -177,12 +295,18 @@ func (w *world) handle(e event) {
 		h.held = append(h.held, e)
 		return
 	}
+	if w.stalls(h, e) || w.lab.holds(w, h, e) {
+		return
+	}
+	if e.kind < kWake && e.config > h.config {
+		w.enter(h, e.config)
+	}
 	if kLeader < e.kind && e.kind < kWake && e.config != h.config {
 		return
 	}
 	switch e.kind {
 	case kLeader:
-		h.m.Receive(nid(e.from), e.msg, w.now, &h.out)
+		h.m.Receive(nid(e.from), e.msg, w.clock(h), &h.out)
 	case kPrepare:
 		w.onPrepare(h, e)
 	case kPromise:
@@ -192,12 +316,12 @@ func (w *world) handle(e event) {
 	case kAccepted:
 		w.onAccepted(h, e)
 	case kWake:
-		if e.at == h.wake || w.now >= h.m.Next() {
-			h.m.Tick(w.now, h.health, &h.out)
+		if e.at == h.wake || w.clock(h) >= h.m.Next() {
+			h.m.Tick(w.clock(h), h.health, &h.out)
 		}
 	case kPropose:
-		w.propose(h)
-		t := int64(50 * ms)
+		w.each(func(uint64) { w.propose(h) })
+		t := int64(w.lab.every())
 		w.timer(h, kPropose, w.now+Instant(w.random.between(t-t/20, t+t/20)))
 	}
 	w.step(h)
@@ -205,21 +329,38 @@ func (w *world) handle(e event) {
 
 // step carries out what the machine of h wants.
 func (w *world) step(h *host) {
-	for len(h.out.Advice) > 0 || len(h.out.Send) > 0 {
+	for len(h.out.Advice) > 0 || len(h.out.Send) > 0 || len(h.out.Events) > 0 {
 		out := h.out
 		h.out = Output{}
+		for _, e := range out.Events {
+			w.events[e.Kind]++
+		}
 		for _, e := range out.Send {
+			w.messages++
+			if m, ok := e.Msg.(Heartbeat); ok {
+				w.reports += len(m.Groups)
+			}
 			w.send(event{kind: kLeader, from: h.id, to: int(e.To) - 1, msg: e.Msg})
 		}
 		for _, a := range out.Advice {
 			if w.on != nil {
 				w.on(h, a)
 			}
-			w.campaign(h, a.Campaign)
+			w.look(a.Group)
+			switch {
+			case a.HandOver != 0:
+				w.handOver(h.id, int(a.HandOver)-1)
+			case !a.Withdraw.IsZero():
+				w.withdraw(h, a.Withdraw)
+			default:
+				h.anew = slices.ContainsFunc(out.Events, func(e Event) bool { return e.Kind == EvMend && e.Ballot == a.Campaign })
+				w.campaign(h, a.Campaign)
+			}
 		}
+		w.look(1)
 	}
 	h.out.Reset()
-	if next := h.m.Next(); next != h.wake {
+	if next := w.when(h, h.m.Next()); next != h.wake {
 		h.wake = max(next, w.now)
 		w.timer(h, kWake, h.wake)
 	}
@@ -227,8 +368,8 @@ func (w *world) step(h *host) {
 
 // sync tells the machine the facts if they have changed.
 func (w *world) sync(h *host) {
-	f := Facts{Config: h.config, Promised: h.promised, Own: h.own, Leading: h.leading}
-	if old := h.facts; old.Config == f.Config && old.Promised == f.Promised && old.Own == f.Own && old.Leading == f.Leading {
+	f := Facts{Config: h.config, Promised: h.promised, Own: h.own, Leading: h.leading, Sealed: h.seal != 0}
+	if old := h.facts; old.Config == f.Config && old.Promised == f.Promised && old.Own == f.Own && old.Leading == f.Leading && old.Sealed == f.Sealed {
 		return
 	}
 	f.Voters = h.facts.Voters
@@ -236,36 +377,50 @@ func (w *world) sync(h *host) {
 		f.Voters = w.voters()
 	}
 	h.facts = f
-	h.m.SetGroup(1, f, w.now, &h.out)
+	h.m.SetGroup(h.group, f, w.clock(h), &h.out)
 }
 
 func (w *world) quorum() int { return len(w.nodes)/2 + 1 }
 
 func (w *world) campaign(h *host, b synod.Ballot) {
-	if !h.promised.Less(b) || !h.m.MayPromise(1, nid(h.id), w.now) {
+	if !h.promised.Less(b) || !h.m.MayPromise(h.group, nid(h.id), w.clock(h)) {
 		return
 	}
-	h.promised, h.own, h.leading = b, b, false
-	h.heard = synod.Set(0).With(h.id)
+	h.promised, h.own, h.leading, h.seal = b, b, false, 0
+	h.heard, h.seen = synod.Set(0).With(h.id), h.vote
 	w.sync(h)
 	w.propose(h)
 	w.check(h)
+}
+
+func (w *world) withdraw(h *host, b synod.Ballot) {
+	if h.own == b && !h.leading {
+		h.own = synod.Ballot{}
+		w.sync(h)
+	}
 }
 
 func (w *world) check(h *host) {
 	if h.heard.Len() < w.quorum() || h.own.IsZero() {
 		return
 	}
+	w.audit(h)
 	if h.leading {
 		if w.last < w.now {
 			w.gap = max(w.gap, w.now-w.last)
 			w.last = w.now
 		}
+		w.stopped(h)
 		return
 	}
 	h.leading = true
-	w.changes++
-	w.changed = w.now
+	if h.seen.seal != 0 { // inherited
+		h.seal, h.sealed = h.seen.seal, h.slot+1
+	}
+	if !h.anew { // of leaders, not of ballots
+		w.changes++
+		w.changed = w.now
+	}
 	w.sync(h)
 	w.propose(h)
 }
@@ -278,12 +433,16 @@ func (w *world) propose(h *host) {
 	k := kPrepare
 	if h.leading {
 		k = kAccept
+		if h.heard.Len() < w.quorum() && w.now-h.proposed < w.patience || w.idle && h.heard.Len() >= w.quorum() && h.proposed > w.changed {
+			return
+		}
 		h.slot++
+		h.proposed, h.vote = w.now, vote{h.own, h.seal}
 		h.heard = synod.Set(0).With(h.id)
 	}
 	for i := range w.nodes {
 		if i != h.id && !(k == kPrepare && h.heard.Has(i)) {
-			w.send(event{kind: k, from: h.id, to: i, ballot: h.own, slot: h.slot})
+			w.send(event{kind: k, from: h.id, to: i, ballot: h.own, slot: h.slot, vote: h.vote})
 		}
 	}
 	if h.leading && len(w.nodes) == 1 {
@@ -297,22 +456,24 @@ func (w *world) adopt(h *host, b synod.Ballot) {
 	}
 	h.promised = b
 	if h.own.Less(b) {
-		h.own, h.leading = synod.Ballot{}, false
+		h.own, h.leading, h.seal = synod.Ballot{}, false, 0
 	}
+	h.m.Promised(h.group, b)
 	w.sync(h)
 }
 
 func (w *world) onPrepare(h *host, e event) {
-	if e.ballot.Less(h.promised) || !h.m.MayPromise(1, nid(e.from), w.now) {
+	if e.ballot.Less(h.promised) || !h.m.MayPromise(h.group, nid(e.from), w.clock(h)) {
 		return
 	}
 	w.adopt(h, e.ballot)
-	w.send(event{kind: kPromise, from: h.id, to: e.from, ballot: e.ballot})
+	w.send(event{kind: kPromise, from: h.id, to: e.from, ballot: e.ballot, vote: h.vote})
 }
 
 func (w *world) onPromise(h *host, e event) {
 	if e.ballot == h.own && !h.leading {
 		h.heard = h.heard.With(e.from)
+		h.seen = h.seen.or(e.vote)
 		w.check(h)
 	}
 }
@@ -322,6 +483,7 @@ func (w *world) onAccept(h *host, e event) {
 		return
 	}
 	w.adopt(h, e.ballot)
+	h.vote = h.vote.or(e.vote)
 	w.send(event{kind: kAccepted, from: h.id, to: e.from, ballot: e.ballot, slot: e.slot})
 }
 
@@ -329,27 +491,6 @@ func (w *world) onAccepted(h *host, e event) {
 	if e.ballot == h.own && h.leading && e.slot == h.slot && h.heard.Len() < w.quorum() {
 		h.heard = h.heard.With(e.from)
 		w.check(h)
-	}
-}
-
-// reconfigure has the nodes enter the next configuration one by one, the
-// designated leader first unless it is dead.
-func (w *world) reconfigure(leader int) {
-	for i := range w.nodes {
-		h := w.nodes[(leader+i)%len(w.nodes)]
-		w.at(w.now+Instant(i)*15*ms, func() {
-			if h.dead {
-				return
-			}
-			h.config++
-			h.promised, h.own, h.leading = synod.Ballot{}, synod.Ballot{}, false
-			if h.id == leader {
-				h.promised = synod.Ballot{Round: 1, Member: synod.Ordinal(leader + 1)}
-				h.own, h.leading = h.promised, true
-			}
-			w.sync(h)
-			w.step(h)
-		})
 	}
 }
 
@@ -380,7 +521,7 @@ func (w *world) crash(i int, seen bool) {
 		inc := p.incarnation
 		w.at(w.now+Instant(w.random.between(600_000, 8_000_000)), func() {
 			if !p.dead && !p.frozen && p.incarnation == inc && h.incarnation == gone {
-				p.m.Disconnected(nid(i), w.now, &p.out)
+				p.m.Disconnected(nid(i), w.clock(p), &p.out)
 				w.step(p)
 			}
 		})
@@ -423,7 +564,10 @@ func (w *world) establish(t testing.TB, leader int) {
 	w.forget()
 }
 
-func (w *world) forget() { w.changes, w.gap = 0, 0 }
+func (w *world) forget() {
+	w.each(func(uint64) { w.changes, w.gap, w.commits, w.sure = 0, 0, 0, 0 })
+	w.events, w.messages, w.reports = [17]int{}, 0, 0
+}
 
 // worst returns the longest time without a commit, the last one included.
 func (w *world) worst() Instant { return max(w.gap, w.now-w.last) }

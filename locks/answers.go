@@ -44,14 +44,15 @@ func (m *Machine) remember(r Request, res Result) {
 	if r.Own {
 		limit = m.bounds.ownAnswers
 	}
-	m.table(r).Add(&answers.Answer{ID: r.ID, Hash: r.Hash, Revision: m.revision, Result: res}, limit)
+	m.table(r).Add(&answers.Answer{ID: r.ID, Hash: r.Hash, Revision: m.revision, Result: res}, limit, m.bounds.answerSize)
 }
 
 // amend replaces the answer to r, whose acquire got a place in a queue at
-// first and has now come to its end.
+// first and has now come to its end. If that answer is forgotten, the id may
+// belong to another request by now.
 func (m *Machine) amend(r Request, res Result) {
-	if a := m.table(r).Get(r.ID); a != nil {
+	if a := m.table(r).Get(r.ID); a != nil && a.Hash == r.Hash && a.Result.Queued {
 		res.Revision = m.revision
-		a.Result = res
+		m.table(r).Amend(a, res)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/locks/internal/command"
+	"github.com/prytany/prytany/locks/internal/timers"
 )
 
 // Ask answers a [Question] by the leader's clock and returns an [Answer]; to
@@ -29,11 +30,8 @@ func (m *Machine) answer(q *Question, now time.Duration) Answer {
 		a.Leases = append(a.Leases, m.lease(id, q.Extend, now))
 	}
 	for _, name := range q.Locks {
-		var left time.Duration
-		if t := m.lessor.timers[timerKey{true, name}]; t != nil && !t.proposed {
-			left = max(t.At-now, 0)
-		}
-		a.Delays = append(a.Delays, left)
+		a.Delays = append(a.Delays, m.lessor.left(timerDelay, name, now))
+		a.Yields = append(a.Yields, m.lessor.left(timerYield, name, now))
 	}
 	return a
 }
@@ -43,20 +41,22 @@ func (m *Machine) answer(q *Question, now time.Duration) Answer {
 // be a promise that the log may break.
 func (m *Machine) lease(id string, extend bool, now time.Duration) Lease {
 	s, no := m.alive(id)
-	t := m.lessor.timers[timerKey{false, id}]
+	k := timers.Key{Kind: timerLease, Name: id}
+	at, proposed, timed := m.lessor.timers.At(k)
 	switch {
 	case s == nil && no.Code == SessionExpired:
 		return Lease{State: LeaseOver}
-	case s == nil || t == nil:
+	case s == nil || !timed:
 		return Lease{State: LeaseUnknown}
-	case t.proposed:
+	case proposed:
 		return Lease{State: LeaseEnding}
 	}
 	if extend {
 		m.lessor.extend(s, now)
+		at, _, _ = m.lessor.timers.At(k)
 	}
 	return Lease{
-		State: LeaseAlive, Remaining: max(t.At-now, 0), ID: s.id, Name: s.name,
+		State: LeaseAlive, Remaining: max(at-now, 0), ID: s.id, Name: s.name,
 		TTL: s.ttl, LockDelay: s.lockDelay, Created: s.created, Bound: s.bound,
 	}
 }

@@ -17,40 +17,40 @@ func (m *Machine) applyPut(c *PutCommand) Result {
 			return refused(Overloaded, "the session has as many locks and entries as it may")
 		}
 	}
-	e := &Entry{
-		Key:         c.Key,
-		Value:       c.Value,
-		ContentType: c.ContentType,
-		Revision:    m.revision,
-		Created:     m.revision,
-		Version:     1,
-		Session:     c.Session,
-	}
-	more := int(entryBytes(e))
+	e := &Entry{Key: c.Key, Value: c.Value, ContentType: c.ContentType, Session: c.Session}
+	more := int(e.Size())
 	if old == nil {
-		if no, ok := m.crowded(); ok {
+		if no, ok := m.crowded(1); ok {
 			return no
 		}
 	} else {
-		e.Created, e.Version = old.Created, old.Version+1
-		more -= int(entryBytes(old))
+		more -= int(old.Size())
 	}
 	if more > 0 {
 		if no, ok := m.full(more); ok {
 			return no
 		}
 	}
-	if old != nil {
+	m.write(e)
+	return Result{Created: e.Created, Version: e.Version}
+}
+
+// write puts e in the place of the present entry of its key. Its session, if it
+// has one, lives.
+func (m *Machine) write(e *Entry) {
+	e.Revision, e.Created, e.Version = m.revision, m.revision, 1
+	if old, ok := m.entries.Get(e.Key); ok {
+		e.Created, e.Version = old.Created, old.Version+1
 		m.detach(old)
 	}
-	m.entries.Set(c.Key, e)
-	m.bytes += entryBytes(e)
-	if s != nil {
-		s.keys[c.Key] = true
+	m.entries.Set(e.Key, e)
+	m.bytes += e.Size()
+	if s, ok := m.sessions.Get(e.Session); ok {
+		s.keys[e.Key] = true
 	}
 	m.changed = m.revision
-	m.news.Touch(keyTopic(c.Key))
-	return Result{Created: e.Created, Version: e.Version}
+	m.news.Touch(KeyTopic(e.Key), m.revision)
+	m.event(Event{Type: EventPut, Name: e.Key, Entry: e, Session: e.Session})
 }
 
 func (m *Machine) applyDelete(c *DeleteCommand) Result {
@@ -59,7 +59,7 @@ func (m *Machine) applyDelete(c *DeleteCommand) Result {
 		return no
 	}
 	if old != nil {
-		m.drop(c.Key)
+		m.drop(c.Key, EventDelete)
 	}
 	return Result{}
 }
@@ -69,11 +69,12 @@ func (m *Machine) applyDelete(c *DeleteCommand) Result {
 func (m *Machine) admit(key string, ifRevision *uint64, g *Guard) (*Entry, Result) {
 	if g != nil {
 		l, ok := m.locks.Get(g.Lock)
-		if !ok || l.holder.session == nil || l.holder.fence != g.Fence {
-			no := refused(StaleFence, "the guarding grant is over")
-			if ok {
-				no.Current = l.holder.fence
-			}
+		if !ok {
+			return nil, refused(StaleFence, "the guarding grant is over")
+		}
+		if !l.current(g.Fence) {
+			_, no := l.held(g.Fence, "")
+			no.Detail = "the guarding grant is over"
 			return nil, no
 		}
 	}
@@ -90,18 +91,19 @@ func (m *Machine) admit(key string, ifRevision *uint64, g *Guard) (*Entry, Resul
 	return e, Result{}
 }
 
-// drop removes the entry of key, which exists.
-func (m *Machine) drop(key string) {
+// drop removes the entry of key, which exists; t is the type of the event.
+func (m *Machine) drop(key string, t EventType) {
 	e, _ := m.entries.Get(key)
 	m.entries.Delete(key)
 	m.detach(e)
 	m.changed = m.revision
-	m.news.Touch(keyTopic(key))
+	m.news.Touch(KeyTopic(key), m.revision)
+	m.event(Event{Type: t, Name: key, Session: e.Session})
 }
 
 // detach takes e, which is replaced or removed, out of all else that counts it.
 func (m *Machine) detach(e *Entry) {
-	m.bytes -= entryBytes(e)
+	m.bytes -= e.Size()
 	if s, ok := m.sessions.Get(e.Session); ok {
 		delete(s.keys, e.Key)
 	}

@@ -56,3 +56,25 @@ func TestLeadIsProposedOnce(t *testing.T) {
 		t.Errorf("once it is applied: %v; want the expiry of a", got)
 	}
 }
+
+// A request waits for longer than its answer is remembered, and its caller takes
+// the key for something else. The grant is not the answer to that.
+func TestLateGrantIsNotAnothersAnswer(t *testing.T) {
+	w := ledWorld(t)
+	w.acquire("l", "a")
+	key := Request{ID: "key", Hash: 1, Since: w.m.revision}
+	if got := w.do(&AcquireCommand{Request: key, Lock: "l", Session: "b", Wait: true}); !got.Queued {
+		t.Fatalf("not queued: %+v", got)
+	}
+	w.do(&ForgetCommand{UpTo: w.m.revision})
+	key.Hash, key.Since = 2, w.m.revision
+	first := w.do(&PutCommand{Request: key, Key: "k"})
+	w.release("l", "a")
+	if len(w.lock("l").Holders) != 1 {
+		t.Fatalf("not granted: %s", w.show("l"))
+	}
+	again := w.do(&PutCommand{Request: key, Key: "k"})
+	if first.Repeated = true; again != first {
+		t.Errorf("the put's answer is %+v; want %+v", again, first)
+	}
+}

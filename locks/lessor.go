@@ -1,70 +1,48 @@
 package locks
 
 import (
-	"cmp"
 	"hash/fnv"
-	"slices"
 	"time"
 
-	"github.com/prytany/prytany/locks/internal/due"
+	"github.com/prytany/prytany/locks/internal/timers"
 	"github.com/prytany/prytany/synod"
 )
 
 const (
-	maxDue      = 100                    // commands that one Lead may return
+	maxDue      = 50                     // ends that one Lead proposes: at a tick of 50 ms, 1,000 a second
 	maxSmear    = 500 * time.Millisecond // a new leader spreads equal deadlines so far
 	repeatAfter = 2 * time.Second        // an end that is proposed and has not been applied is proposed again
 	keepAnswers = 10 * time.Minute       // answers to callers' keys, at least
 	keepOwn     = time.Minute            // answers to the service's own ids, at least
+	keepEvents  = time.Hour              // at most
 	sampleEvery = time.Second
 )
 
-// A lessor is the leader's private memory of when leases and lock-delays run
-// out, by its own clock: no deadline is replicated, and no two clocks are
-// compared. It proposes; only the log ends anything. A new leader starts every
-// lease and lock-delay in full, so a change of leader lengthens and never
-// shortens them. The zero lessor does not lead.
+// A lessor is the leader's private memory of when leases, lock-delays and times
+// to yield run out, by its own clock: no deadline is replicated, and no two
+// clocks are compared. It proposes; only the log ends anything. A new leader
+// starts all of them in full, so a change of leader lengthens and never shortens
+// them. The zero lessor does not lead.
 type lessor struct {
 	ballot  synod.Ballot
 	leading bool
 	started bool // our LeadCommand is applied
-	timers  map[timerKey]*timer
-	due     due.Queue[*timer]
-	samples []sample // oldest first: which revision was when
+	timers  timers.Timers
+	samples timers.Samples
 }
 
-type timerKey struct {
-	lock bool // or a session
-	name string
-}
-
-// A timer is the lease of a session or the lock-delay of a lock.
-type timer struct {
-	key       timerKey
-	session   *session
-	lock      *lock
-	proposed  bool // its end is proposed; until that is applied nobody knows
-	due.Place      // At is when to propose its end
-}
-
-// Before orders timers by when they are due, then by name.
-func (t *timer) Before(o *timer) bool {
-	if t.At == o.At && t.key.lock != o.key.lock {
-		return o.key.lock
-	}
-	return cmp.Or(cmp.Compare(t.At, o.At), cmp.Compare(t.key.name, o.key.name)) < 0
-}
-
-type sample struct {
-	revision uint64
-	at       time.Duration
-}
+// What ends with a timer.
+const (
+	timerLease uint8 = iota // that of a session
+	timerDelay              // the lock-delay of a lock
+	timerYield              // the time that a lock's holders have to let go
+)
 
 // Lead is called when this node begins to lead with ballot b, and again and
 // again while it does. It returns commands to propose: first a [LeadCommand];
-// once that is applied, the end of leases and lock-delays that have run out,
-// oldest first and at most 100 at a time, and of old answers. now is the same
-// clock as Apply's.
+// once that is applied, the end of what has run out, leases, lock-delays and
+// times to yield, oldest first and at most 50 at a time, and of old answers and
+// events. now is the same clock as Apply's.
 //
 // The LeadCommand is proposed once. A second one could be left over in a slot
 // that was not chosen, and be taken up long after another has led: with it, an
@@ -81,8 +59,8 @@ func (m *Machine) Lead(b synod.Ballot, now time.Duration) (cmds [][]byte) {
 	if !l.started {
 		return nil // it is in a slot, or this node will not lead for long
 	}
-	for _, c := range l.expire(now) {
-		cmds = append(cmds, Encode(c))
+	for _, k := range l.timers.Propose(now, maxDue, repeatAfter) {
+		cmds = append(cmds, Encode(m.endOf(k)))
 	}
 	for _, c := range m.forgettable(now) {
 		cmds = append(cmds, Encode(c))
@@ -106,100 +84,99 @@ func (m *Machine) applyLead(c *LeadCommand) {
 		return
 	}
 	l.started = true
-	l.timers = map[timerKey]*timer{}
 	for _, s := range m.sessions.From("") {
 		h := fnv.New32a()
 		h.Write([]byte(s.id))
-		l.set(&timer{key: timerKey{false, s.id}, session: s}, m.now+s.ttl+time.Duration(h.Sum32())%maxSmear)
+		l.timers.Set(timers.Key{Kind: timerLease, Name: s.id}, m.now+s.ttl+time.Duration(h.Sum32())%maxSmear)
 	}
 	for _, lk := range m.delayed {
 		l.delay(lk, m.now)
 	}
+	for _, lk := range m.yielding {
+		l.yield(lk, m.now)
+	}
 }
 
-// set arms t, in place of one with the same key.
-func (l *lessor) set(t *timer, at time.Duration) {
-	if old := l.timers[t.key]; old != nil {
-		old.proposed, old.session, old.lock = false, t.session, t.lock
-		l.due.Move(old, at)
+// extend gives s another full TTL from now. It never shortens the lease, which a
+// new leader may have begun with more than the TTL.
+func (l *lessor) extend(s *session, now time.Duration) {
+	if !l.started {
 		return
 	}
-	l.timers[t.key] = t
-	l.due.Add(t, at)
-}
-
-func (l *lessor) remove(k timerKey) {
-	if t := l.timers[k]; t != nil {
-		delete(l.timers, k)
-		l.due.Remove(t)
+	k, at := timers.Key{Kind: timerLease, Name: s.id}, now+s.ttl
+	if before, proposed, ok := l.timers.At(k); ok && !proposed {
+		at = max(at, before)
 	}
-}
-
-// extend gives s another full TTL from now.
-func (l *lessor) extend(s *session, now time.Duration) {
-	if l.started {
-		l.set(&timer{key: timerKey{false, s.id}, session: s}, now+s.ttl)
-	}
+	l.timers.Set(k, at)
 }
 
 // spared says that an expiry of s, proposed in ballot b, was void.
 func (l *lessor) spared(s *session, b synod.Ballot, now time.Duration) {
-	if t := l.timers[timerKey{false, s.id}]; t != nil && t.proposed && l.ballot == b {
+	if _, proposed, _ := l.timers.At(timers.Key{Kind: timerLease, Name: s.id}); proposed && l.ballot == b {
 		l.extend(s, now)
 	}
 }
 
-func (l *lessor) ended(s *session) { l.remove(timerKey{false, s.id}) }
+func (l *lessor) ended(s *session) { l.timers.Remove(timers.Key{Kind: timerLease, Name: s.id}) }
 
 // delay starts the lock-delay of lk in full.
 func (l *lessor) delay(lk *lock, now time.Duration) {
 	if l.started {
-		l.set(&timer{key: timerKey{true, lk.name}, lock: lk}, now+lk.delayFor)
+		l.timers.Set(timers.Key{Kind: timerDelay, Name: lk.name}, now+lk.delayFor)
 	}
 }
 
-func (l *lessor) undelayed(lk *lock) { l.remove(timerKey{true, lk.name}) }
-
-// expire returns what has run out by now.
-func (l *lessor) expire(now time.Duration) (out []Command) {
-	for t, ok := l.due.First(); ok && t.At <= now && len(out) < maxDue; t, ok = l.due.First() {
-		if t.lock != nil {
-			out = append(out, &DelayCommand{Lock: t.lock.name, Fence: t.lock.delay})
-		} else {
-			out = append(out, &ExpireCommand{Session: t.session.id, Ballot: l.ballot, Renewals: t.session.renewals})
+// yield starts the time that lk's holders have to let go: in full, unless they
+// were asked before and that time is over sooner.
+func (l *lessor) yield(lk *lock, now time.Duration) {
+	if l.started {
+		k := timers.Key{Kind: timerYield, Name: lk.name}
+		at := now + lk.yield.within
+		if before, proposed, ok := l.timers.At(k); proposed {
+			at = now
+		} else if ok {
+			at = min(at, before)
 		}
-		t.proposed = true
-		l.due.Move(t, now+repeatAfter)
+		l.timers.Set(k, at)
 	}
-	return out
 }
 
-// forgettable returns commands that drop answers which are old by this clock.
+// left returns how long something of a lock has to run, 0 if it does not.
+func (l *lessor) left(kind uint8, lock string, now time.Duration) time.Duration {
+	if at, proposed, ok := l.timers.At(timers.Key{Kind: kind, Name: lock}); ok && !proposed {
+		return max(at-now, 0)
+	}
+	return 0
+}
+
+// endOf returns the command that ends what has run out.
+func (m *Machine) endOf(k timers.Key) Command {
+	if k.Kind == timerLease {
+		s, _ := m.sessions.Get(k.Name)
+		return &ExpireCommand{Session: k.Name, Ballot: m.lessor.ballot, Renewals: s.renewals}
+	}
+	l, _ := m.locks.Get(k.Name)
+	if k.Kind == timerDelay {
+		return &DelayCommand{Lock: k.Name, Since: l.delay, Ballot: m.lessor.ballot}
+	}
+	return &EndYieldCommand{Lock: k.Name, Since: l.yield.since, Ballot: m.lessor.ballot}
+}
+
+// forgettable returns commands that drop answers and events which are old by
+// this clock.
 func (m *Machine) forgettable(now time.Duration) (out []Command) {
 	l := &m.lessor
-	if n := len(l.samples); n == 0 || now-l.samples[n-1].at >= sampleEvery {
-		l.samples = append(l.samples, sample{m.revision, now})
-		if upTo := l.asOf(now - keepAnswers); m.answers.Older(upTo) {
-			out = append(out, &ForgetCommand{UpTo: upTo})
-		}
-		if upTo := l.asOf(now - keepOwn); m.own.Older(upTo) {
-			out = append(out, &ForgetCommand{Own: true, UpTo: upTo})
-		}
-		for len(l.samples) > 1 && l.samples[1].at <= now-keepAnswers {
-			l.samples = l.samples[1:]
-		}
+	if !l.samples.Add(m.revision, now, sampleEvery, keepEvents) {
+		return nil
+	}
+	if upTo := l.samples.AsOf(now - keepAnswers); m.answers.Older(upTo) {
+		out = append(out, &ForgetCommand{UpTo: upTo})
+	}
+	if upTo := l.samples.AsOf(now - keepOwn); m.own.Older(upTo) {
+		out = append(out, &ForgetCommand{Own: true, UpTo: upTo})
+	}
+	if upTo := l.samples.AsOf(now - keepEvents); m.history.Older(upTo) {
+		out = append(out, &CompactCommand{UpTo: upTo})
 	}
 	return out
-}
-
-// asOf returns the newest revision known to have been reached by at, or 0.
-func (l *lessor) asOf(at time.Duration) uint64 {
-	i, found := slices.BinarySearchFunc(l.samples, at, func(s sample, at time.Duration) int { return int(s.at - at) })
-	if found {
-		i++
-	}
-	if i == 0 {
-		return 0
-	}
-	return l.samples[i-1].revision
 }

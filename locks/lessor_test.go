@@ -96,6 +96,25 @@ func TestLeaseRunsByTheLeadersClock(t *testing.T) {
 	}
 }
 
+// What somebody was told of the first lease, which a new leader smears, must
+// stay true if a renewal comes of which nobody hears.
+func TestRenewalNeverShortensALease(t *testing.T) {
+	w := newWorld(t)
+	w.open("a", "b", "c")
+	w.lead(b(1))
+	for _, id := range []string{"a", "b", "c"} {
+		left := w.ask(Question{Sessions: []string{id}}).Leases[0].Remaining
+		if got := w.ask(Question{Sessions: []string{id}, Extend: true}).Leases[0].Remaining; got < left {
+			t.Errorf("session %s has %v left after a renewal; before it was %v", id, got, left)
+		}
+		w.now += left / 2
+		w.keepAlive(id)
+		if got, want := w.ask(Question{Sessions: []string{id}}).Leases[0], 10*second; got.Remaining < want {
+			t.Errorf("session %s has %v left after a late renewal; want %v at least", id, got.Remaining, want)
+		}
+	}
+}
+
 func TestKeepaliveNeverPromisesWhatTheLogMayBreak(t *testing.T) {
 	w := newWorld(t)
 	w.lead(b(1))
@@ -152,6 +171,33 @@ func TestMassExpiryIsRateLimitedOldestFirst(t *testing.T) {
 	}
 }
 
+// TestOldLeadersEndsAreVoid: a new leader gives lock-delays and holders who are
+// asked to yield their time again, and says so. What an old leader proposed
+// before that, and is chosen after it, must not cut it short.
+func TestOldLeadersEndsAreVoid(t *testing.T) {
+	w := ledWorld(t)
+	w.do(&OpenCommand{ID: "x", TTL: second, LockDelay: second}) // 7
+	w.acquire("l", "x")
+	w.acquire("s", "a")
+	w.do(&YieldCommand{Lock: "s", Within: second}) // 10
+	w.expire("x")                                  // 11
+	w.now += 2 * second
+	late := w.m.Lead(b(1), w.now)
+	w.lead(b(2))
+	for _, cmd := range late {
+		w.raw(cmd)
+	}
+	a := w.ask(Question{Locks: []string{"l", "s"}})
+	if len(late) != 2 || a.Delays[0] != second || a.Yields[1] != second {
+		t.Errorf("after %d commands of the old leader there are %v left of lock-delays and %v to yield; want a second of each", len(late), a.Delays, a.Yields)
+	}
+	w.now += second
+	w.lead(b(2))
+	if r := w.acquire("l", "b"); r.Refused || len(w.lock("s").Holders) != 0 {
+		t.Errorf("when that is over: %+v, %+v", r, w.lock("s"))
+	}
+}
+
 func TestLockDelayFollowsExpiryOnly(t *testing.T) {
 	w := newWorld(t)
 	w.lead(b(1)) // revision 1
@@ -179,15 +225,14 @@ func TestLockDelayFollowsExpiryOnly(t *testing.T) {
 		t.Errorf("the delay ended early: %v", got)
 	}
 	w.now++
-	if got, want := w.lead(b(2)), []Command{&DelayCommand{Lock: "l", Fence: 6}}; !reflect.DeepEqual(got, want) {
+	if got, want := w.lead(b(2)), []Command{&DelayCommand{Lock: "l", Since: 8, Ballot: b(2)}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("at its end: %v; want %v", got, want)
 	}
-	l, _ := w.m.locks.Get("l")
-	got := w.m.viewLock(l, w.now)
+	got := w.lock("l")
 	want := Lock{
-		Name: "l", Changed: 11,
-		Holder: &Holder{Session: "b", Owner: "b", Fence: 11, Since: 11, ExpiresIn: -1},
-		Past:   []Past{{"a", "a", 6, 8, "expired"}, {"a", "a", 4, 5, "released"}},
+		Name: "l", Slots: 1, Changed: 11,
+		Holders: []Holder{{Session: "b", Owner: "b", Fence: 11, Since: 11, ExpiresIn: -1}},
+		Past:    []Past{{"a", "a", 6, 8, "expired"}, {"a", "a", 4, 5, "released"}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("lock is %+v\nwant    %+v", got, want)
@@ -230,7 +275,10 @@ func TestAnswersAreForgottenByTheLeadersClock(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	w := newWorld(t)
-	w.m.bounds = bounds{sessions: 3, locks: 3, waiters: 1, perSession: 2, bytes: 100, answers: 2, ownAnswers: 2, history: 1, idle: 2, ended: 1}
+	w.m.bounds = bounds{
+		sessions: 3, locks: 3, waiters: 1, holders: 4, perSession: 2, bytes: 100, answers: 2, ownAnswers: 2,
+		history: 1, idle: 2, ended: 1, changes: 10, eventSize: 1 << 20, answerSize: 1 << 20,
+	}
 	w.open("a", "b", "c")
 	steps := []struct {
 		name string
@@ -243,10 +291,15 @@ func TestBounds(t *testing.T) {
 		{"per session", &AcquireCommand{Lock: "2", Session: "a"}, Overloaded},
 		{"lock of another", &AcquireCommand{Lock: "2", Session: "b"}, 0},
 		{"locks and entries", &PutCommand{Key: "k2"}, Overloaded},
+		{"fences", &AdvanceCommand{Resource: "r"}, Overloaded},
+		{"several locks", &AcquireAllCommand{Session: "c", Locks: []string{"4"}}, Overloaded},
+		{"an entry of a transaction", &TxnCommand{Then: []Op{{Kind: OpPut, Key: "k2"}}}, Overloaded},
 		{"the same entry", &PutCommand{Key: "k", Session: "a"}, 0},
 		{"waiter", &AcquireCommand{Lock: "1", Session: "b", Wait: true}, 0},
 		{"waiters", &AcquireCommand{Lock: "1", Session: "c", Wait: true}, Overloaded},
 		{"bytes", &PutCommand{Key: "k", Value: make([]byte, 100)}, TooLarge},
+		{"bytes of a reason", &YieldCommand{Lock: "1", Reason: string(make([]byte, 100))}, TooLarge},
+		{"bytes of a note", &AcquireAllCommand{Session: "a", Locks: []string{"1"}, Note: string(make([]byte, 100))}, 0},
 		{"shrinking", &ReleaseCommand{Lock: "2", Fence: 8}, 0},
 		{"after that", &AcquireCommand{Lock: "3", Session: "c"}, 0},
 	}

@@ -6,23 +6,51 @@ import (
 	"github.com/prytany/prytany/locks/internal/command"
 )
 
-// applyAcquire grants a free lock, renews the grant of a holder, or gives a
-// place at the end of the queue. A lock is free only if nobody waits for it.
+// admits reports whether one more may hold l now, its queue aside.
+func (l *lock) admits(shared bool) bool {
+	switch {
+	case l.delay != 0:
+		return false
+	case len(l.holders) == 0:
+		return true
+	case l.slots > 1:
+		return uint64(len(l.holders)) < l.slots
+	}
+	return shared && l.holders[0].shared
+}
+
+// applyAcquire grants a lock that admits the session and that nobody waits for,
+// renews or changes the grant of a holder, or gives a place at the end of the
+// queue.
 func (m *Machine) applyAcquire(c *AcquireCommand) Result {
 	s, no := m.alive(c.Session)
 	if s == nil && !c.Open {
 		return no
 	}
-	l, known := m.locks.Get(c.Lock)
-	if s != nil && known && l.holder.session == s {
-		s.renewals++
-		m.lessor.extend(s, m.now)
-		return granted(l)
+	slots := max(c.Slots, 1)
+	switch {
+	case c.Lock == "":
+		return refused(Invalid, "a lock needs a name")
+	case slots > uint64(m.bounds.holders):
+		return refused(Invalid, "a lock cannot have so many slots")
+	case slots > 1 && (c.Shared || c.Campaign), c.Shared && c.Campaign:
+		return refused(Invalid, "only an exclusive lock can have slots or be an election")
 	}
-	if known && l.idle == 0 && !c.Wait {
+	l, known := m.locks.Get(c.Lock)
+	inUse := known && l.idle == 0
+	if inUse && l.slots != slots {
+		no := refused(LimitMismatch, "the lock is in use with another number of slots")
+		no.Slots = l.slots
+		return no
+	}
+	if s != nil && s.holds[c.Lock] != nil {
+		return m.reacquire(s.holds[c.Lock], c)
+	}
+	free := !inUse || len(l.waiters) == 0 && l.admits(c.Shared)
+	if !free && !c.Wait {
 		return m.heldBy(l)
 	}
-	if no, ok := m.mayQueue(l, s, c); ok {
+	if no, ok := m.mayQueue(l, s, c, free); ok {
 		return no
 	}
 	if s == nil {
@@ -33,202 +61,174 @@ func (m *Machine) applyAcquire(c *AcquireCommand) Result {
 	}
 	l = m.lock(c.Lock)
 	if l.idle != 0 {
-		s.renewals++
-		m.lessor.extend(s, m.now)
-		m.grant(l, s, c.Note)
-		m.settle(l)
-		return granted(l)
+		m.keep(l)
+		l.slots = slots
 	}
-	i := slices.IndexFunc(l.waiters, func(w waiter) bool { return w.is(s.id, c.Request) })
+	w := waiter{session: s, request: c.Request, shared: c.Shared, campaign: c.Campaign, note: c.Note, since: m.revision}
+	if c.Campaign {
+		w.value = c.Value
+	}
+	if free {
+		m.renew(s)
+		g := m.grant(l, &w)
+		m.settle(l)
+		return granted(g)
+	}
+	i := l.place(s, c.Request)
 	if i < 0 {
 		i = len(l.waiters)
-		l.waiters = append(l.waiters, waiter{s, c.Request, c.Note, m.revision})
-		s.waits[l.name]++
-		m.bytes += l.waiters[i].bytes()
+		m.queue(l, w)
 		m.settle(l)
 	}
 	return Result{Queued: true, Session: s.id, TTL: s.ttl, Position: i + 1}
 }
 
-// mayQueue refuses an acquire by c that would break a bound. l and s are nil
-// if they do not exist.
-func (m *Machine) mayQueue(l *lock, s *session, c *AcquireCommand) (Result, bool) {
-	if l != nil && len(l.waiters) >= m.bounds.waiters {
-		return refused(Overloaded, "the lock has as many waiters as it may"), true
+// place returns where in l's queue s stands with r, -1 if it does not.
+func (l *lock) place(s *session, r Request) int {
+	if s.waits[l.name] == 0 {
+		return -1
 	}
-	if s != nil && s.load() >= m.bounds.perSession {
+	return slices.IndexFunc(l.waiters, func(w waiter) bool { return w.is(s.id, r) })
+}
+
+// mayQueue refuses an acquire by c that would break a bound. l and s are nil
+// if they do not exist; free tells that no place in the queue is needed.
+func (m *Machine) mayQueue(l *lock, s *session, c *AcquireCommand, free bool) (Result, bool) {
+	switch {
+	case l != nil && free && len(l.holders) >= m.bounds.holders:
+		return refused(Overloaded, "the lock has as many holders as it may"), true
+	case l != nil && !free && len(l.waiters) >= m.bounds.waiters:
+		return refused(Overloaded, "the lock has as many waiters as it may"), true
+	case s != nil && s.load() >= m.bounds.perSession:
 		return refused(Overloaded, "the session has as many locks and entries as it may"), true
 	}
 	if l == nil || l.idle != 0 {
-		if no, ok := m.crowded(); ok {
+		if no, ok := m.crowded(1); ok {
 			return no, true
 		}
 	}
-	return m.full(len(c.Lock) + len(c.Note) + len(c.Request.ID))
+	return m.full(len(c.Lock) + len(c.Note) + len(c.Value) + len(c.Request.ID))
 }
 
-// granted is the answer to whoever holds l.
-func granted(l *lock) Result {
-	return Result{Session: l.holder.session.id, TTL: l.holder.session.ttl, Fence: l.holder.fence}
+// reacquire is an acquire by who holds g already: a renewal, or a change of
+// mode. A writer may always begin to share; a reader may stop only if it is the
+// only one, and then gets a new fence, since others may have had higher ones
+// than its own meanwhile.
+func (m *Machine) reacquire(g *grant, c *AcquireCommand) Result {
+	l, s := g.lock, g.session
+	switch {
+	case !g.shared && c.Shared && g.elected:
+		return refused(Invalid, "who leads cannot share")
+	case g.shared && !c.Shared && len(l.holders) > 1:
+		return refused(UpgradeRefused, "others share the lock; release it and ask for it anew")
+	case g.shared && !c.Shared && l.delay != 0:
+		return refused(UpgradeRefused, "one who shared the lock expired, and its lock-delay still runs")
+	case c.Campaign && g.value != c.Value:
+		if no, ok := m.full(len(c.Value)); ok {
+			return no
+		}
+	}
+	m.renew(s)
+	m.keep(l)
+	switch {
+	case !g.shared && c.Shared:
+		g.shared = true
+		l.changed = m.revision
+		m.event(g.event(EventLock))
+		m.serve(l)
+	case g.shared && !c.Shared:
+		m.noteEnd(l, g, ReasonUpgraded)
+		g.fence, g.shared, g.seen = m.revision, false, m.now
+		l.changed = m.revision
+		m.unyield(l) // whoever was asked to let go has: this is another grant
+		m.event(g.event(EventLock))
+		m.settle(l)
+	}
+	if c.Campaign && (!g.elected || g.value != c.Value) {
+		m.publish(g, c.Value)
+	}
+	return granted(g)
+}
+
+// granted is the answer to whoever holds g.
+func granted(g *grant) Result {
+	return Result{Session: g.session.id, TTL: g.session.ttl, Fence: g.fence, Shared: g.shared, Slots: g.lock.slots}
 }
 
 // heldBy is the answer to whoever does not get l.
 func (m *Machine) heldBy(l *lock) Result {
 	r := refused(LockHeld, "")
 	r.Position = len(l.waiters) + 1
-	if s := l.holder.session; s != nil {
-		r.Holder = command.Holder{Session: s.id, Owner: s.owner(), Fence: l.holder.fence, Note: l.holder.note}
-	} else {
-		r.Delayed = l.delay != 0
-	}
+	r.Holder = holderOf(l)
+	r.Delayed = r.Holder.Session == "" && l.delay != 0
 	return r
 }
 
-// grant gives the free lock l to s. Its fence is the revision of this command:
-// no lock is granted twice in one command, so no fence of a lock comes twice.
-func (m *Machine) grant(l *lock, s *session, note string) {
-	l.holder = holder{s, m.revision, note, m.now}
-	l.changed = m.revision
-	m.bytes += int64(len(note))
-	s.holds[l.name] = l
-}
-
-// next grants l, which has no holder, to the first in its queue. Other places
-// of the same session are served with it: it holds the lock now.
-func (m *Machine) next(l *lock) {
-	defer m.settle(l)
-	if len(l.waiters) == 0 || l.delay != 0 {
-		return
+// holderOf tells about one of l's holders, if it has any.
+func holderOf(l *lock) command.Holder {
+	if len(l.holders) == 0 {
+		return command.Holder{}
 	}
-	first := l.waiters[0]
-	m.grant(l, first.session, first.note)
-	kept := l.waiters[:0]
-	for _, w := range l.waiters {
-		if w.session != first.session {
-			kept = append(kept, w)
-			continue
-		}
-		m.bytes -= w.bytes()
-		m.amend(w.request, granted(l))
-		m.news.Touch(placeTopic(l.name, w.session.id, w.request))
-	}
-	clear(l.waiters[len(kept):])
-	l.waiters = kept
-	delete(first.session.waits, l.name)
-}
-
-// free ends the grant of l and passes l on, unless a lock-delay comes first.
-func (m *Machine) free(l *lock, reason string) {
-	s := l.holder.session
-	p := Past{Session: s.id, Owner: s.owner(), Fence: l.holder.fence, Ended: m.revision, Reason: reason}
-	l.past = slices.Insert(l.past, 0, p)
-	m.bytes += pastBytes(p) - int64(len(l.holder.note))
-	if n := m.bounds.history; len(l.past) > n {
-		m.bytes -= pastBytes(l.past[n])
-		l.past = l.past[:n]
-	}
-	l.holder = holder{}
-	l.changed = m.revision
-	delete(s.holds, l.name)
-	if reason == reasonExpired && s.lockDelay > 0 {
-		l.delay, l.delayFor = p.Fence, s.lockDelay
-		m.delayed[l.name] = l
-		m.lessor.delay(l, m.now)
-	}
-	m.next(l)
-}
-
-// undelay ends l's lock-delay.
-func (m *Machine) undelay(l *lock) {
-	l.delay, l.delayFor = 0, 0
-	delete(m.delayed, l.name)
-	m.lessor.undelayed(l)
-	m.next(l)
-}
-
-func (m *Machine) applyDelay(c *DelayCommand) {
-	if l, ok := m.locks.Get(c.Lock); ok && l.delay != 0 && l.delay == c.Fence {
-		m.undelay(l)
+	g := l.holders[0]
+	return command.Holder{
+		Session: g.session.id, Owner: g.session.owner(), Fence: g.fence, Note: g.note,
+		Shared: g.shared, Elected: g.elected, Value: g.value,
 	}
 }
 
-// applyCancel gives up a place. If the acquire was granted meanwhile, that
-// stands; if it has not been applied yet, the answer is laid down for it now.
-func (m *Machine) applyCancel(c *CancelCommand) Result {
-	t := m.table(c.Request)
-	l, ok := m.locks.Get(c.Lock)
-	if !ok {
-		l = &lock{name: c.Lock}
-	}
-	i := slices.IndexFunc(l.waiters, func(w waiter) bool { return w.is(c.Session, c.Request) })
-	if i < 0 {
-		if s := l.holder.session; s != nil && s.id == c.Session {
-			return granted(l)
-		}
-		a := t.Get(c.Request.ID)
-		switch {
-		case a == nil:
-			no := m.heldBy(l)
-			no.Revision = m.revision
-			if c.Request.ID != "" {
-				m.remember(c.Request, no)
-			}
-			return no
-		case a.Result.Refused:
-			return a.Result
-		}
-		if s, no := m.alive(c.Session); s == nil {
-			return no
-		}
-		return m.heldBy(l) // it was granted, and taken away again
-	}
-	w := l.waiters[i]
-	l.waiters = slices.Delete(l.waiters, i, i+1)
-	m.bytes -= w.bytes()
-	if w.session.waits[l.name]--; w.session.waits[l.name] == 0 {
-		delete(w.session.waits, l.name)
-	}
-	no := m.heldBy(l)
-	no.Position = i + 1
-	m.amend(w.request, no)
-	m.news.Touch(placeTopic(l.name, w.session.id, w.request))
-	m.settle(l)
-	if w.session.bound == l.name {
-		m.end(w.session, reasonEnded)
-	}
-	return no
-}
-
-func (m *Machine) applyRelease(c *ReleaseCommand) Result {
-	l, ok := m.locks.Get(c.Lock)
-	if !ok {
-		return refused(StaleFence, "nobody holds the lock")
-	}
-	s := l.holder.session
-	if c.Force {
-		if s == nil && l.delay != 0 {
-			m.undelay(l)
-			return Result{}
-		}
-	} else if s == nil || l.holder.fence != c.Fence {
-		r := refused(StaleFence, "the grant is over")
-		r.Current = l.holder.fence
-		return r
-	}
+// applyAcquireAll grants all of c's locks in this one command, or none.
+func (m *Machine) applyAcquireAll(c *AcquireAllCommand) Result {
+	s, no := m.alive(c.Session)
 	if s == nil {
-		return refused(StaleFence, "nobody holds the lock")
+		return no
 	}
-	reason := reasonReleased
-	if c.Force {
-		reason = reasonForced
-		if c.Reason != "" {
-			reason += ": " + c.Reason
+	var held []command.HeldLock
+	fresh, size := 0, 0
+	asked := map[string]bool{"": true}
+	for _, name := range c.Locks {
+		if asked[name] {
+			return refused(Invalid, "there must be names, and they must differ")
+		}
+		asked[name] = true
+		l, known := m.locks.Get(name)
+		if g := s.holds[name]; known && l.idle == 0 && (g == nil || g.shared || l.slots > 1) {
+			r := m.heldBy(l)
+			held = append(held, command.HeldLock{Name: name, Holder: r.Holder, Position: r.Position, Delayed: r.Delayed})
+		} else if g == nil {
+			fresh, size = fresh+1, size+len(name)+len(c.Note)
 		}
 	}
-	fence := l.holder.fence
-	m.free(l, reason)
-	if s.bound == l.name && s.holds[l.name] == nil && s.waits[l.name] == 0 {
-		m.end(s, reason)
+	if len(held) > 0 {
+		no := refused(LockHeld, "")
+		no.Body = command.EncodeHeld(held)
+		return no
 	}
-	return Result{Session: s.id, Fence: fence}
+	if no, ok := m.mayHave(s, fresh, size); ok && fresh > 0 {
+		return no
+	}
+	m.renew(s)
+	var got []command.HeldLock
+	for _, name := range c.Locks {
+		g := s.holds[name]
+		if g == nil {
+			l := m.lock(name)
+			m.keep(l)
+			l.slots = 1
+			g = m.grant(l, &waiter{session: s, note: c.Note})
+			m.settle(l)
+		}
+		got = append(got, command.HeldLock{Name: name, Holder: command.Holder{Session: s.id, Fence: g.fence}})
+	}
+	return Result{Session: s.id, TTL: s.ttl, Body: command.EncodeHeld(got)}
+}
+
+// mayHave refuses to give s so many locks more, with so many bytes.
+func (m *Machine) mayHave(s *session, locks, bytes int) (Result, bool) {
+	if s.load()+locks > m.bounds.perSession {
+		return refused(Overloaded, "the session would have more locks and entries than it may"), true
+	}
+	if no, ok := m.crowded(locks); ok {
+		return no, true
+	}
+	return m.full(bytes)
 }

@@ -1,6 +1,8 @@
 package locks
 
 import (
+	"bytes"
+	"io"
 	"reflect"
 	"testing"
 	"time"
@@ -71,6 +73,12 @@ func (w *world) ask(q Question) Answer {
 	return a
 }
 
+// lock returns what is known of the lock name.
+func (w *world) lock(name string) (l Lock) {
+	w.m.View(func(v View) { l, _ = v.Lock(name, w.now) })
+	return l
+}
+
 func b(round uint64) synod.Ballot { return synod.Ballot{Round: round, Member: 1} }
 
 func req(id string) Request { return Request{ID: id, Own: true} }
@@ -83,10 +91,10 @@ func TestLockPassesInOrder(t *testing.T) {
 		cmd  Command
 		want Result
 	}{
-		{"free", &AcquireCommand{Lock: "l", Session: "a", Note: "n"}, Result{Session: "a", TTL: 10 * time.Second, Fence: 4}},
+		{"free", &AcquireCommand{Lock: "l", Session: "a", Note: "n"}, Result{Session: "a", TTL: 10 * time.Second, Fence: 4, Slots: 1}},
 		{"held", &AcquireCommand{Lock: "l", Session: "b"},
 			Result{Refused: true, Code: LockHeld, Position: 1, Holder: command.Holder{Session: "a", Owner: "a", Fence: 4, Note: "n"}}},
-		{"again", &AcquireCommand{Lock: "l", Session: "a"}, Result{Session: "a", TTL: 10 * time.Second, Fence: 4}},
+		{"again", &AcquireCommand{Lock: "l", Session: "a"}, Result{Session: "a", TTL: 10 * time.Second, Fence: 4, Slots: 1}},
 		{"queue", &AcquireCommand{Request: req("1"), Lock: "l", Session: "b", Wait: true},
 			Result{Queued: true, Session: "b", TTL: 10 * time.Second, Position: 1}},
 		{"queue behind", &AcquireCommand{Request: req("2"), Lock: "l", Session: "c", Wait: true},
@@ -95,27 +103,33 @@ func TestLockPassesInOrder(t *testing.T) {
 			Result{Refused: true, Code: StaleFence, Detail: "the grant is over", Current: 4}},
 		{"release", &ReleaseCommand{Lock: "l", Fence: 4}, Result{Session: "a", Fence: 4}},
 		{"the first has it", &AcquireCommand{Request: req("1"), Lock: "l", Session: "b", Wait: true},
-			Result{Repeated: true, Session: "b", TTL: 10 * time.Second, Fence: 10}},
+			Result{Repeated: true, Session: "b", TTL: 10 * time.Second, Fence: 10, Slots: 1}},
 		{"cancel too late", &CancelCommand{Request: req("1"), Lock: "l", Session: "b"},
-			Result{Session: "b", TTL: 10 * time.Second, Fence: 10}},
+			Result{Session: "b", TTL: 10 * time.Second, Fence: 10, Slots: 1}},
 		{"cancel", &CancelCommand{Request: req("2"), Lock: "l", Session: "c"},
 			Result{Refused: true, Code: LockHeld, Position: 1, Holder: command.Holder{Session: "b", Owner: "b", Fence: 10}}},
 		{"never granted later", &ReleaseCommand{Lock: "l", Force: true, Reason: "stuck"}, Result{Session: "b", Fence: 10}},
 		{"unknown", &ReleaseCommand{Lock: "l", Fence: 10},
-			Result{Refused: true, Code: StaleFence, Detail: "the grant is over"}},
+			Result{Refused: true, Code: StaleFence, Detail: "nobody holds the lock"}},
 	}
 	for _, s := range steps {
 		if got := w.do(s.cmd); got != s.want {
 			t.Errorf("%s: %+v\nwant %+v", s.name, got, s.want)
 		}
 	}
-	l, _ := w.m.locks.Get("l")
-	got := w.m.viewLock(l, 0)
-	want := Lock{Name: "l", Changed: 14, Past: []Past{
+	got := w.lock("l")
+	want := Lock{Name: "l", Slots: 1, Changed: 14, Past: []Past{
 		{"b", "b", 10, 14, "forced: stuck"},
 		{"a", "a", 4, 10, "released"},
 	}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("lock is %+v\nwant    %+v", got, want)
 	}
+}
+
+// encoded returns what encode writes.
+func encoded(encode func(io.Writer) error) ([]byte, error) {
+	var b bytes.Buffer
+	err := encode(&b)
+	return b.Bytes(), err
 }

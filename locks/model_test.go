@@ -3,386 +3,316 @@ package locks
 import (
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
-	"testing"
+	"strings"
 	"time"
 
-	"github.com/prytany/prytany/paxos"
-	"pgregory.net/rapid"
+	"github.com/prytany/prytany/locks/internal/command"
 )
 
-// A model is the simplest thing that should behave like a Machine.
+// A model is the simplest thing that should behave like a Machine: it looks at
+// everything at every command. What locks do is in model_locks_test.go, how the
+// two are compared in model_check_test.go.
 type model struct {
 	revision uint64
 	sessions map[string]*modelSession
 	dead     map[string]bool
 	locks    map[string]*modelLock
 	entries  map[string]modelEntry
+	fences   map[string]uint64
 	answers  map[string]Result
+	events   []string            // of the present command
+	told     map[uint64][]string // of all commands, by revision
 }
 
 type modelSession struct {
 	renewals uint64
 	bound    string
-	delay    bool
-}
-
-type modelLock struct {
-	holder  string
-	fence   uint64
-	delayed uint64
-	queue   [][2]string // session, request
+	delay    time.Duration
 }
 
 type modelEntry struct {
 	value    string
 	revision uint64
+	created  uint64
 	version  uint64
 	session  string
 }
 
+// What the model is run with: little, so that it is reached.
+const (
+	modelPast    = 3
+	modelChanges = 25
+)
+
 func newModel() *model {
 	return &model{
 		sessions: map[string]*modelSession{}, dead: map[string]bool{}, locks: map[string]*modelLock{},
-		entries: map[string]modelEntry{}, answers: map[string]Result{},
+		entries: map[string]modelEntry{}, fences: map[string]uint64{}, answers: map[string]Result{},
+		told: map[uint64][]string{},
 	}
 }
 
-func (m *model) lock(name string) *modelLock {
-	if m.locks[name] == nil {
-		m.locks[name] = &modelLock{}
-	}
-	return m.locks[name]
-}
-
-func (m *model) alive(id string) (Code, bool) {
+// alive returns the refusal of a session that is not.
+func (m *model) alive(id string) (Result, bool) {
 	switch {
 	case m.sessions[id] != nil:
-		return 0, true
+		return Result{}, true
 	case m.dead[id]:
-		return SessionExpired, false
+		return no(SessionExpired), false
 	}
-	return SessionUnknown, false
+	return no(SessionUnknown), false
 }
 
 func no(c Code) Result { return Result{Refused: true, Code: c} }
 
-func (m *model) pass(l *modelLock) {
-	l.holder, l.fence = "", 0
-	if l.delayed != 0 || len(l.queue) == 0 {
-		return
-	}
-	next := l.queue[0][0]
-	l.holder, l.fence = next, m.revision
-	l.queue = slices.DeleteFunc(l.queue, func(p [2]string) bool {
-		if p[0] == next {
-			m.answers[p[1]] = Result{Fence: l.fence}
-		}
-		return p[0] == next
-	})
+func (m *model) tell(format string, args ...any) {
+	m.events = append(m.events, fmt.Sprintf(format, args...))
 }
 
-func (m *model) end(id string, expired bool) {
-	s := m.sessions[id]
-	delete(m.sessions, id)
-	m.dead[id] = true
-	maps.DeleteFunc(m.entries, func(_ string, e modelEntry) bool { return e.session == id })
-	for _, l := range m.locks {
-		l.queue = slices.DeleteFunc(l.queue, func(p [2]string) bool {
-			if p[0] == id {
-				m.answers[p[1]] = no(SessionExpired)
-			}
-			return p[0] == id
-		})
-		if l.holder == id {
-			if expired && s.delay {
-				l.delayed = l.fence
-			}
-			m.pass(l)
-		}
-	}
-}
-
-// apply returns what matters of the result: whether and why it was refused,
-// the fence, whether there is a place in the queue, the current number.
+// apply returns the result as essence shows it.
 func (m *model) apply(cmd Command) Result {
 	m.revision++
+	m.events = nil
+	var r Result
+	if q := command.RequestOf(cmd); q == nil {
+		r = m.do(cmd)
+	} else if a, ok := m.answers[q.ID]; ok {
+		r = a
+		r.Repeated = true
+	} else {
+		r = m.do(cmd)
+		m.answers[q.ID] = r
+	}
+	if len(m.events) > 0 {
+		m.told[m.revision] = m.events
+	}
+	for len(m.told) > modelChanges {
+		delete(m.told, slices.Min(slices.Collect(maps.Keys(m.told))))
+	}
+	return r
+}
+
+func (m *model) do(cmd Command) Result {
 	switch c := cmd.(type) {
 	case *OpenCommand:
-		return m.once(c.Request, func() Result {
-			if m.dead[c.ID] {
-				return no(SessionExpired)
-			}
-			if m.sessions[c.ID] == nil {
-				m.sessions[c.ID] = &modelSession{delay: c.LockDelay > 0}
-			}
-			return Result{}
-		})
+		return m.open(c.ID, &modelSession{delay: c.LockDelay})
 	case *EndCommand:
-		return m.once(c.Request, func() Result {
-			if code, ok := m.alive(c.ID); !ok {
-				return no(code)
-			}
-			m.end(c.ID, false)
-			return Result{}
-		})
+		r, ok := m.alive(c.ID)
+		if ok {
+			m.end(c.ID, "ended")
+			r = Result{Session: c.ID}
+		}
+		return r
 	case *ExpireCommand: // generated with the right ballot
 		if s := m.sessions[c.Session]; s != nil && s.renewals == c.Renewals {
-			m.end(c.Session, true)
+			m.end(c.Session, "expired")
 		}
 	case *DelayCommand:
-		if l := m.lock(c.Lock); l.delayed != 0 && l.delayed == c.Fence {
-			l.delayed = 0
-			m.pass(l)
+		if l := m.lock(c.Lock); l.delayed != 0 && l.delayed == c.Since {
+			l.delayed, l.delayFor = 0, 0
+			m.serve(c.Lock)
 		}
-	case *AcquireCommand:
-		return m.once(c.Request, func() Result { return m.acquire(c) })
+	case *EndYieldCommand:
+		m.endYield(c)
+	case *CompactCommand:
+		maps.DeleteFunc(m.told, func(r uint64, _ []string) bool { return r <= c.UpTo })
 	case *CancelCommand:
 		return m.cancel(c)
+	case *AcquireCommand:
+		return m.acquire(c)
+	case *AcquireAllCommand:
+		return m.acquireAll(c)
 	case *ReleaseCommand:
-		return m.once(c.Request, func() Result { return m.release(c) })
+		return m.release(c)
+	case *YieldCommand:
+		return m.yield(c)
+	case *ProclaimCommand:
+		return m.proclaim(c)
+	case *TransferCommand:
+		return m.transfer(c)
+	case *AdvanceCommand:
+		if highest := m.fences[c.Resource]; c.Fence < highest {
+			return Result{Refused: true, Code: StaleFence, Current: highest}
+		}
+		m.fences[c.Resource] = c.Fence
+		return Result{Fence: c.Fence}
+	case *ForgetFenceCommand:
+		if highest, ok := m.fences[c.Resource]; !ok || c.Fence != highest {
+			return Result{Refused: true, Code: StaleFence, Current: highest}
+		}
+		delete(m.fences, c.Resource)
+		return Result{Fence: c.Fence}
 	case *PutCommand:
-		return m.once(c.Request, func() Result { return m.put(c) })
+		return m.put(c)
+	case *DeleteCommand:
+		if r := m.admit(c.Key, c.IfRevision, c.Guard); r.Refused {
+			return r
+		}
+		m.remove(c.Key, "delete")
+	case *TxnCommand:
+		return m.txn(c)
 	}
 	return Result{}
 }
 
-func (m *model) once(r Request, f func() Result) Result {
-	if a, ok := m.answers[r.ID]; ok {
-		return a
+func (m *model) open(id string, s *modelSession) Result {
+	if m.dead[id] {
+		return no(SessionExpired)
 	}
-	res := f()
-	m.answers[r.ID] = res
-	return res
+	if m.sessions[id] == nil {
+		m.sessions[id] = s
+		m.tell("session %s opened", id)
+	}
+	return Result{Session: id}
 }
 
-func (m *model) acquire(c *AcquireCommand) Result {
-	code, ok := m.alive(c.Session)
-	if !ok && !c.Open {
-		return no(code)
-	}
-	l := m.lock(c.Lock)
-	if ok && l.holder == c.Session {
-		m.sessions[c.Session].renewals++
-		return Result{Fence: l.fence}
-	}
-	free := l.holder == "" && l.delayed == 0 && len(l.queue) == 0
-	if !free && !c.Wait {
-		return no(LockHeld)
-	}
-	if !ok {
-		if m.dead[c.Session] {
-			return no(SessionExpired)
+func (m *model) end(id, reason string) {
+	s := m.sessions[id]
+	delete(m.sessions, id)
+	m.dead[id] = true
+	m.tell("session %s %s", id, reason)
+	for _, key := range slices.Sorted(maps.Keys(m.entries)) {
+		if m.entries[key].session == id {
+			m.remove(key, "expire")
 		}
-		m.sessions[c.Session] = &modelSession{bound: c.Lock}
 	}
-	if free {
-		m.sessions[c.Session].renewals++
-		l.holder, l.fence = c.Session, m.revision
-		return Result{Fence: l.fence}
+	var waits, holds []string
+	for name, l := range m.locks {
+		if slices.ContainsFunc(l.queue, func(p modelPlace) bool { return p.session == id }) {
+			waits = append(waits, name)
+		}
+		if l.grantOf(id) != nil {
+			holds = append(holds, name)
+		}
 	}
-	l.queue = append(l.queue, [2]string{c.Session, c.Request.ID})
-	return Result{Queued: true}
+	slices.Sort(waits)
+	slices.Sort(holds)
+	for _, name := range waits {
+		l := m.locks[name]
+		l.queue = slices.DeleteFunc(l.queue, func(p modelPlace) bool {
+			if p.session == id {
+				m.answers[p.request] = no(SessionExpired)
+			}
+			return p.session == id
+		})
+		m.serve(name)
+	}
+	for _, name := range holds {
+		l := m.locks[name]
+		m.free(name, l.grantOf(id), reason)
+		if reason == "expired" && s.delay > 0 {
+			l.delayed, l.delayFor = m.revision, max(l.delayFor, s.delay)
+		}
+		m.serve(name)
+	}
 }
 
-func (m *model) cancel(c *CancelCommand) Result {
-	l := m.lock(c.Lock)
-	i := slices.Index(l.queue, [2]string{c.Session, c.Request.ID})
-	if i >= 0 {
-		l.queue = slices.Delete(l.queue, i, i+1)
-		m.answers[c.Request.ID] = no(LockHeld)
-		if m.sessions[c.Session].bound == c.Lock {
-			m.end(c.Session, false)
-		}
-		return no(LockHeld)
-	}
-	a, known := m.answers[c.Request.ID]
-	switch {
-	case l.holder != "" && l.holder == c.Session:
-		return Result{Fence: l.fence}
-	case !known:
-		m.answers[c.Request.ID] = no(LockHeld)
-	case a.Refused:
-		return a
-	default:
-		if code, ok := m.alive(c.Session); !ok {
-			return no(code)
+// admit checks the conditions of a change of an entry.
+func (m *model) admit(key string, revision *uint64, g *Guard) Result {
+	if g != nil {
+		if l := m.lock(g.Lock); !l.current(g.Fence) {
+			return Result{Refused: true, Code: StaleFence, Current: l.newest()}
 		}
 	}
-	return no(LockHeld)
-}
-
-func (m *model) release(c *ReleaseCommand) Result {
-	l := m.lock(c.Lock)
-	switch {
-	case c.Force && l.holder == "" && l.delayed != 0:
-		l.delayed = 0
-		m.pass(l)
-		return Result{}
-	case l.holder == "" || !c.Force && l.fence != c.Fence:
-		return Result{Refused: true, Code: StaleFence, Current: l.fence}
+	if e := m.entries[key]; revision != nil && *revision != e.revision {
+		return Result{Refused: true, Code: RevisionMismatch, Current: e.revision}
 	}
-	id, fence := l.holder, l.fence
-	m.pass(l)
-	if m.sessions[id].bound == c.Lock {
-		m.end(id, false)
-	}
-	return Result{Fence: fence}
+	return Result{}
 }
 
 func (m *model) put(c *PutCommand) Result {
-	if g := c.Guard; g != nil {
-		if l := m.lock(g.Lock); l.holder == "" || l.fence != g.Fence {
-			return Result{Refused: true, Code: StaleFence, Current: l.fence}
-		}
+	if r := m.admit(c.Key, c.IfRevision, c.Guard); r.Refused {
+		return r
 	}
-	e, ok := m.entries[c.Key]
-	if c.IfRevision != nil && *c.IfRevision != e.revision || c.IfPresent && !ok {
-		return Result{Refused: true, Code: RevisionMismatch, Current: e.revision}
+	if _, ok := m.entries[c.Key]; c.IfPresent && !ok {
+		return no(RevisionMismatch)
 	}
-	if code, ok := m.alive(c.Session); c.Session != "" && !ok {
-		return no(code)
+	if r, ok := m.alive(c.Session); c.Session != "" && !ok {
+		return r
 	}
-	m.entries[c.Key] = modelEntry{string(c.Value), m.revision, e.version + 1, c.Session}
-	return Result{Version: e.version + 1}
+	e := m.write(c.Key, string(c.Value), c.Session)
+	return Result{Version: e.version, Created: e.created}
 }
 
-// check compares all of the machine's state with the model's.
-func (m *model) check(t *rapid.T, x *Machine) {
-	got, want := map[string]string{}, map[string]string{}
-	for name, l := range x.locks.From("") {
-		holder := ""
-		if l.holder.session != nil {
-			holder = l.holder.session.id
-		}
-		var queue [][2]string
-		for _, w := range l.waiters {
-			queue = append(queue, [2]string{w.session.id, w.request.ID})
-		}
-		got["lock "+name] = fmt.Sprint(holder, l.holder.fence, l.delay, queue)
+func (m *model) write(key, value, session string) modelEntry {
+	e, ok := m.entries[key]
+	if !ok {
+		e.created = m.revision
 	}
-	for name, l := range m.locks {
-		_, known := x.locks.Get(name)
-		if known || l.holder != "" || l.delayed != 0 || len(l.queue) > 0 {
-			want["lock "+name] = fmt.Sprint(l.holder, l.fence, l.delayed, l.queue)
-		}
-	}
-	for id, s := range x.sessions.From("") {
-		got["session "+id] = fmt.Sprint(s.renewals, s.bound)
-	}
-	for id, s := range m.sessions {
-		want["session "+id] = fmt.Sprint(s.renewals, s.bound)
-	}
-	for key, e := range x.entries.From("") {
-		got["entry "+key] = fmt.Sprint(string(e.Value), e.Revision, e.Version, e.Session)
-	}
-	for key, e := range m.entries {
-		want["entry "+key] = fmt.Sprint(e.value, e.revision, e.version, e.session)
-	}
-	if !maps.Equal(got, want) || x.revision != m.revision {
-		t.Fatalf("machine at %d: %v\nmodel at %d:   %v", x.revision, got, m.revision, want)
-	}
+	e.value, e.session, e.revision, e.version = value, session, m.revision, e.version+1
+	m.entries[key] = e
+	m.tell("put %s %v", key, e)
+	return e
 }
 
-// essence keeps of r what the model knows.
-func essence(r Result) Result {
-	return Result{Refused: r.Refused, Code: r.Code, Fence: r.Fence, Queued: r.Queued, Current: r.Current, Version: r.Version}
-}
-
-// draw makes a random command over few names, so that they meet often.
-func draw(t *rapid.T, m *model, n int) Command {
-	one := func(label string, of ...string) string { return rapid.SampledFrom(of).Draw(t, label) }
-	lock, session := one("lock", "k", "l"), one("session", "a", "b", "c", "o1", "o2")
-	fresh := fmt.Sprintf("r%d", n)
-	id := Request{ID: one("id", fresh, fresh, fresh, fmt.Sprintf("r%d", n-rapid.IntRange(1, 8).Draw(t, "back"))), Own: true}
-	fence := m.lock(lock).fence
-	switch one("kind", "open", "open", "end", "expire", "delay", "acquire", "acquire", "acquire", "acquire", "acquire", "acquire", "open acquire", "open acquire", "cancel", "release", "release", "put", "put", "put if") {
-	case "open":
-		return &OpenCommand{Request: id, ID: one("new", "a", "b", "c"), TTL: time.Second, LockDelay: time.Duration(rapid.IntRange(0, 1).Draw(t, "delay"))}
-	case "end":
-		return &EndCommand{Request: id, ID: session}
-	case "expire":
-		var renewals uint64
-		if s := m.sessions[session]; s != nil {
-			renewals = s.renewals + uint64(rapid.IntRange(0, 1).Draw(t, "off"))
-		}
-		return &ExpireCommand{Session: session, Ballot: b(0), Renewals: renewals}
-	case "delay":
-		return &DelayCommand{Lock: lock, Fence: m.lock(lock).delayed}
-	case "open acquire":
-		return &AcquireCommand{Request: id, Lock: lock, Session: one("o", "o1", "o2"), Open: true, Wait: rapid.Bool().Draw(t, "wait")}
-	case "acquire":
-		return &AcquireCommand{Request: id, Lock: lock, Session: session, Wait: rapid.Bool().Draw(t, "wait")}
-	case "cancel":
-		if q := m.lock(lock).queue; len(q) > 0 && rapid.Bool().Draw(t, "real") {
-			p := q[rapid.IntRange(0, len(q)-1).Draw(t, "which")]
-			return &CancelCommand{Request: Request{ID: p[1], Own: true}, Lock: lock, Session: p[0]}
-		}
-		return &CancelCommand{Request: id, Lock: lock, Session: session}
-	case "release":
-		return &ReleaseCommand{Request: id, Lock: lock, Fence: fence + uint64(rapid.IntRange(0, 3).Draw(t, "off")/3), Force: rapid.Bool().Draw(t, "force")}
-	case "put if":
-		revision := m.entries["x"].revision
-		return &PutCommand{Request: id, Key: "x", IfRevision: &revision, Guard: &Guard{Lock: lock, Fence: fence}}
+func (m *model) remove(key, event string) bool {
+	e, ok := m.entries[key]
+	if ok {
+		delete(m.entries, key)
+		m.tell("%s %s %s", event, key, e.session)
 	}
-	return &PutCommand{Request: id, Key: one("key", "x", "y"), Value: []byte(fresh), Session: one("ephemeral", "", session), IfPresent: rapid.Bool().Draw(t, "present")}
+	return ok
 }
 
-func TestMachineIsLikeTheModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		x, m := NewMachine(), newModel()
-		lead := Encode(&LeadCommand{Ballot: b(0)})
-		x.Apply(1, lead, 0)
-		m.revision++
-		log := [][]byte{lead}
-		for _, id := range []string{"a", "b", "c"} { // so that queues form early
-			cmd := &OpenCommand{ID: id, TTL: time.Second, Request: req("open " + id)}
-			log = append(log, Encode(cmd))
-			x.Apply(1, log[len(log)-1], 0)
-			m.apply(cmd)
+// txn does what it should and takes it back if it cannot go on.
+func (m *model) txn(c *TxnCommand) Result {
+	var out TxnResult
+	for i, g := range c.If {
+		if current, ok := m.holds(g); !ok {
+			out.Failed = append(out.Failed, Failed{Index: i, Current: current})
 		}
-		for n := range rapid.IntRange(20, 80).Draw(t, "length") {
-			cmd := draw(t, m, n+10)
-			log = append(log, Encode(cmd))
-			res, err := DecodeResult(x.Apply(paxos.Slot(n), log[len(log)-1], time.Duration(n)))
-			if err != nil {
-				t.Fatal(err)
+	}
+	ops := c.Then
+	if out.Succeeded = len(out.Failed) == 0; !out.Succeeded {
+		ops = c.Else
+	}
+	before := maps.Clone(m.entries)
+	for i, o := range ops {
+		if r, ok := m.alive(o.Session); o.Session != "" && !ok {
+			m.entries, m.events = before, nil
+			r.Step = i + 1
+			return r
+		}
+		d := Done{Kind: o.Kind, Key: o.Key}
+		e, ok := m.entries[o.Key]
+		switch o.Kind {
+		case OpPut:
+			e = m.write(o.Key, string(o.Value), o.Session)
+		case OpGet:
+			d.Found, d.Value = ok, []byte(e.value)
+		case OpDelete:
+			if e = (modelEntry{}); m.remove(o.Key, "delete") {
+				d.Deleted = 1
 			}
-			if got, want := essence(res), m.apply(cmd); got != want {
-				t.Fatalf("%T %+v\nmachine: %+v\nmodel:   %+v", cmd, cmd, got, want)
-			}
-			m.check(t, x)
-			if rapid.IntRange(0, 9).Draw(t, "restart") == 0 {
-				x = restored(t, x)
+		case OpDeletePrefix:
+			e = modelEntry{}
+			for _, key := range slices.Sorted(maps.Keys(m.entries)) {
+				if strings.HasPrefix(key, o.Key) && m.remove(key, "delete") {
+					d.Deleted++
+				}
 			}
 		}
-		replay := NewMachine()
-		for _, cmd := range log {
-			replay.Apply(0, cmd, time.Hour)
-		}
-		if replay.StateHash() != x.StateHash() {
-			t.Fatal("snapshot and tail differ from the whole log")
-		}
-	})
+		d.Revision, d.Created, d.Version, d.Session = e.revision, e.created, e.version, e.session
+		out.Steps = append(out.Steps, d)
+	}
+	return Result{Body: out.Encode()}
 }
 
-// restored returns a copy of x made through a snapshot.
-func restored(t interface{ Fatalf(string, ...any) }, x *Machine) *Machine {
-	data, err := x.Snapshot()
-	if err != nil {
-		t.Fatalf("snapshot: %v", err)
+func (m *model) holds(g If) (current uint64, ok bool) {
+	e, exists := m.entries[g.Name]
+	switch g.Kind {
+	case IfRevision:
+		return e.revision, e.revision == g.Revision
+	case IfExists:
+		return e.revision, exists
+	case IfAbsent:
+		return e.revision, !exists
+	case IfValue:
+		return e.revision, exists && e.value == string(g.Value)
+	case IfAlive:
+		return 0, m.sessions[g.Name] != nil
 	}
-	y := NewMachine()
-	y.bounds = x.bounds
-	if err := y.Restore(data); err != nil {
-		t.Fatalf("restore: %v", err)
-	}
-	if again, _ := y.Snapshot(); !reflect.DeepEqual(data, again) {
-		t.Fatalf("a snapshot changes by restoring it")
-	}
-	if x.bytes != y.bytes {
-		t.Fatalf("counted %d bytes; restored are %d", x.bytes, y.bytes)
-	}
-	return y
+	l := m.lock(g.Name)
+	return l.newest(), l.current(g.Revision)
 }

@@ -1,12 +1,7 @@
 package locks
 
-// Why a grant or a session ended.
-const (
-	reasonReleased = "released"
-	reasonExpired  = "expired"
-	reasonEnded    = "ended"
-	reasonForced   = "forced"
-)
+// reasonOpened is the reason of a session's first event.
+const reasonOpened = "opened"
 
 func (m *Machine) applyOpen(c *OpenCommand) Result {
 	s, ok := m.sessions.Get(c.ID)
@@ -30,15 +25,23 @@ func (m *Machine) open(s *session) (*session, Result) {
 	if m.sessions.Len() >= m.bounds.sessions {
 		return nil, refused(Overloaded, "the group has as many sessions as it may")
 	}
-	if e, ok := m.dead[s.id]; ok {
-		return nil, refused(SessionExpired, "the session is over: "+e.reason)
+	if why, over := m.ended.Reason(s.id); over {
+		return nil, refused(SessionExpired, "the session is over: "+why)
 	}
 	s.created = m.revision
-	s.holds, s.waits, s.keys = map[string]*lock{}, map[string]int{}, map[string]bool{}
+	s.holds, s.waits, s.keys = map[string]*grant{}, map[string]int{}, map[string]bool{}
 	m.sessions.Set(s.id, s)
 	m.bytes += s.bytes()
 	m.lessor.extend(s, m.now)
+	m.event(Event{Type: EventSession, Name: s.id, Session: s.id, Owner: s.owner(), Reason: reasonOpened})
 	return s, Result{}
+}
+
+// renew notes that a command has shown s alive, and gives it another full TTL.
+func (m *Machine) renew(s *session) {
+	m.keepSession(s)
+	s.renewals++
+	m.lessor.extend(s, m.now)
 }
 
 func (m *Machine) applyEnd(c *EndCommand) Result {
@@ -46,7 +49,7 @@ func (m *Machine) applyEnd(c *EndCommand) Result {
 	if s == nil {
 		return no
 	}
-	m.end(s, reasonEnded)
+	m.end(s, ReasonEnded)
 	return Result{Session: s.id}
 }
 
@@ -59,7 +62,7 @@ func (m *Machine) applyExpire(c *ExpireCommand) {
 		m.lessor.spared(s, c.Ballot, m.now)
 		return
 	}
-	m.end(s, reasonExpired)
+	m.end(s, ReasonExpired)
 }
 
 // end ends s with everything that is its own: its entries, its places in
@@ -68,45 +71,21 @@ func (m *Machine) end(s *session, reason string) {
 	m.sessions.Delete(s.id)
 	m.bytes -= s.bytes()
 	m.lessor.ended(s)
-	m.bury(ended{s.id, reason})
+	m.ended.Add(s.id, reason, m.bounds.ended)
+	m.event(Event{Type: EventSession, Name: s.id, Session: s.id, Owner: s.owner(), Reason: reason})
 	for _, key := range sortedKeys(s.keys) {
-		m.drop(key)
+		m.drop(key, EventExpire)
 	}
+	over := refused(SessionExpired, "the session is over: "+reason)
 	for _, name := range sortedKeys(s.waits) {
 		if l, ok := m.locks.Get(name); ok {
-			m.leave(l, s, reason)
+			m.leave(l, func(w *waiter) (Result, bool) { return over, w.session == s })
+			m.serve(l) // whoever stood behind may come along with those who hold it
 		}
 	}
 	for _, name := range sortedKeys(s.holds) {
-		m.free(s.holds[name], reason)
-	}
-}
-
-// leave takes s's places out of l's queue, because s is over.
-func (m *Machine) leave(l *lock, s *session, reason string) {
-	kept := l.waiters[:0]
-	for _, w := range l.waiters {
-		if w.session != s {
-			kept = append(kept, w)
-			continue
-		}
-		m.bytes -= w.bytes()
-		m.amend(w.request, refused(SessionExpired, "the session is over: "+reason))
-		m.news.Touch(placeTopic(l.name, s.id, w.request))
-	}
-	clear(l.waiters[len(kept):])
-	l.waiters = kept
-	delete(s.waits, l.name)
-	m.settle(l)
-}
-
-// bury remembers a session that is over; the oldest are forgotten.
-func (m *Machine) bury(e ended) {
-	m.ended = append(m.ended, e)
-	m.dead[e.id] = e
-	for len(m.ended) > m.bounds.ended {
-		delete(m.dead, m.ended[0].id)
-		m.ended[0] = ended{}
-		m.ended = m.ended[1:]
+		g := s.holds[name]
+		m.free(g, reason)
+		m.serve(g.lock)
 	}
 }

@@ -67,6 +67,14 @@ func (g *Group) StepDown(out *Effects) {
 	g.trace(out, Event{Kind: EvStepDown, Ballot: b, Node: g.cfg.Self})
 }
 
+// Withdraw gives up phase 1 with ballot b, if that is under way. The promise to b
+// stays.
+func (g *Group) Withdraw(b synod.Ballot, out *Effects) {
+	if g.camp != nil && g.camp.ballot == b {
+		g.StepDown(out)
+	}
+}
+
 // ownBallot returns the ballot this member leads or campaigns with, if any.
 func (g *Group) ownBallot() synod.Ballot {
 	switch {

@@ -23,6 +23,9 @@ type catchUp struct {
 	turn   int  // whom to ask next
 	before Slot // watermark at the last tick
 	stuck  int  // ticks without progress while there is a reason to ask
+	around int  // how many are to be asked yet for no reason of its own
+	wait   int  // a learner's next pause, in ticks
+	pause  int  // what is left of the present one
 }
 
 // A learner is a node that caught up here lately.
@@ -43,7 +46,7 @@ func (g *Group) ask(to synod.NodeID, out *Effects) {
 	g.trace(out, Event{Kind: EvCatchUp, Slot: g.decided + 1, Node: to})
 }
 
-// tickCatchUp asks around: a learner always, a voter while it knows that it is
+// tickCatchUp asks around: a learner now and then, a voter while it knows that it is
 // behind, or holds a vote that a lost message may have decided.
 //
 // A leader asks as well if somebody refused its ballot and it makes no
@@ -53,6 +56,9 @@ func (g *Group) tickCatchUp(out *Effects) {
 	c := &g.catch
 	refused := g.refused()
 	c.stuck++
+	if g.decided > c.before {
+		c.wait, c.pause = 0, 0
+	}
 	if g.decided > c.before || g.log.last() <= g.decided && !refused {
 		c.stuck = 0
 	}
@@ -67,7 +73,8 @@ func (g *Group) tickCatchUp(out *Effects) {
 		c.stuck = 0
 		g.ask(g.nextPeer(), out)
 	}
-	if g.seat < 0 || c.want > g.decided || g.lead == nil && c.stuck >= stuckTicks {
+	if g.curious() || c.want > g.decided || c.around > 0 || g.lead == nil && c.stuck >= stuckTicks {
+		c.around = max(0, c.around-1)
 		g.ask(g.nextPeer(), out)
 	}
 }
@@ -103,8 +110,10 @@ func (g *Group) onCatchUp(from synod.NodeID, m CatchUp, out *Effects) {
 	if m.Learner && g.m.Seat(from) < 0 {
 		g.noteLearner(from, first)
 	}
+	var voter *peer
 	if seat := g.m.Seat(from); seat >= 0 && g.lead != nil {
-		g.lead.peers[seat].heard = first - 1
+		voter = &g.lead.peers[seat]
+		voter.heard, voter.behind = first-1, first < g.log.first
 	}
 	if first < g.log.first {
 		out.Chunk = append(out.Chunk, ChunkRequest{To: from, Slot: m.SnapshotSlot, Offset: m.SnapshotOffset})
@@ -115,6 +124,9 @@ func (g *Group) onCatchUp(from synod.NodeID, m CatchUp, out *Effects) {
 	for s := first; s <= g.decided; s++ {
 		v := g.log.at(s).vote.Value
 		if size += cost(v); size > g.cfg.MaxMessageBytes && s > first {
+			if voter != nil {
+				voter.behind = true
+			}
 			break
 		}
 		a.Values = append(a.Values, v)
@@ -161,10 +173,18 @@ func (g *Group) learn(s Slot, v synod.Value, out *Effects) {
 	g.decide(out)
 }
 
-// onSealed learns that the configuration this member works in has ended.
+// maxStrangers bounds the nodes to ask that are no voters of the present configuration.
+const maxStrangers = 64
+
+// onSealed learns that the configuration this member works in has ended. Whoever says
+// so is asked again if the answer is lost: it may be a voter of a later configuration,
+// and those of this one may all be gone.
 func (g *Group) onSealed(from synod.NodeID, m Sealed, out *Effects) {
 	if m.Config > g.m.ID {
 		g.catch.want = max(g.catch.want, m.At, g.decided+1)
+		if p := g.cfg.Peers; g.m.Seat(from) < 0 && !slices.Contains(p, from) && len(p) < maxStrangers {
+			g.cfg.Peers = append(slices.Clip(p), from)
+		}
 		g.ask(from, out)
 	}
 }

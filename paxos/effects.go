@@ -1,6 +1,10 @@
 package paxos
 
-import "github.com/prytany/prytany/synod"
+import (
+	"math"
+
+	"github.com/prytany/prytany/synod"
+)
 
 // Effects is what the world must do for a Group. A driver carries them out in
 // field order and may batch many steps into one Effects before doing so. The
@@ -19,6 +23,11 @@ type Effects struct {
 func (e *Effects) Reset() {
 	*e = Effects{Early: e.Early[:0], Save: Update{Votes: e.Save.Votes[:0]}, Send: e.Send[:0], Apply: e.Apply[:0],
 		Reads: e.Reads[:0], Chunk: e.Chunk[:0], Trace: e.Trace[:0]}
+}
+
+// Empty reports whether e asks for nothing.
+func (e *Effects) Empty() bool {
+	return !e.Save.Dirty && len(e.Early)+len(e.Send)+len(e.Apply)+len(e.Reads)+len(e.Chunk)+len(e.Trace) == 0
 }
 
 // A SlotVote is what an acceptor remembers of one slot. Chosen says that
@@ -44,7 +53,16 @@ type Header struct {
 	Decided    Slot
 	Snapshot   Slot
 	Trimmed    Slot // the first slot whose vote may still be there
+
+	// Floor is not 0 if this node had a part in the group before and has given it up:
+	// the last configuration that it knew of then. It has forgotten what it voted for
+	// in the configurations up to Floor, and is no voter there whatever their
+	// Membership says.
+	Floor ConfigID
 }
+
+// Forever is the floor of a node that may never vote in a group again.
+const Forever ConfigID = math.MaxUint32
 
 // An Update is one atomic change of a group's durable state. Header, if
 // Dirty, replaces the old one; Votes overwrite those of the same slots.

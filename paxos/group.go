@@ -57,8 +57,9 @@ type Group struct {
 	promised synod.Ballot // in configuration m.ID
 	log      ledger       // from Header.Trimmed on
 	snapshot Slot
+	floor    ConfigID // see Header.Floor
 
-	seat    int  // own seat in m, -1 if a learner
+	seat    int  // own seat in m, -1 if a learner, see seatIn
 	decided Slot // every slot up to it is chosen and known
 	applied Slot // every slot up to it was in some Effects.Apply
 	seen    Slot // decided when Flush last reported it
@@ -71,6 +72,8 @@ type Group struct {
 	catch   catchUp
 	heir    bool      // designated to lead m, and has not begun
 	learner []learner // the latest to ask is last
+	removed bool      // was a voter of an earlier configuration, and is none of m
+	holders synod.Set // seats of m whose nodes are known to have all up to m.Start on disk
 }
 
 // durable is what the last turns have made durable for certain, and so what an
@@ -98,6 +101,7 @@ func (g *Group) Receive(from synod.NodeID, m Message, out *Effects) {
 	if from == 0 || from == g.cfg.Self {
 		return
 	}
+	g.noteHolder(from, m)
 	switch m := m.(type) {
 	case CatchUp:
 		g.onCatchUp(from, m, out)
@@ -243,8 +247,18 @@ func (g *Group) put(s Slot, e entry, out *Effects) {
 	out.Save.Votes = append(out.Save.Votes, SlotVote{Slot: s, Config: e.config, Chosen: e.chosen, Vote: e.vote})
 }
 
+// seatIn returns the own seat in m, -1 if there is none or it must stay empty: all
+// configurations below the floor are sealed, but a vote there could still help to
+// choose something else than what this node once helped to choose.
+func (g *Group) seatIn(m Membership) int {
+	if m.ID <= g.floor {
+		return -1
+	}
+	return m.Seat(g.cfg.Self)
+}
+
 func (g *Group) header() Header {
-	return Header{Membership: g.m, Promised: g.promised, Decided: g.decided, Snapshot: g.snapshot, Trimmed: g.log.first}
+	return Header{Membership: g.m, Promised: g.promised, Decided: g.decided, Snapshot: g.snapshot, Trimmed: g.log.first, Floor: g.floor}
 }
 
 func (g *Group) save(out *Effects) {

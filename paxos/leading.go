@@ -34,6 +34,7 @@ type peer struct {
 	mark      Slot // has voted up to here
 	known     bool // mark was heard of in this ballot
 	nacked    bool // has promised a higher ballot: no part of this one's quorums
+	behind    bool // has asked for more than one answer could tell it
 	tickMark  Slot // mark at the last tick
 	tickSent  Slot // leading.sent at the last tick
 	confirmed uint64

@@ -11,7 +11,8 @@ import (
 const maxLoadGap = 1 << 22
 
 // New returns a member with the state it had when d was saved. A Group that is
-// not a voter of d.Header.Membership is a learner. It returns an error if d is
+// not a voter of d.Header.Membership, or must not be one up to d.Header.Floor, is a
+// learner. It returns an error if d is
 // nothing that a Group can have saved: the disk is not to be trusted then.
 func New(cfg Config, d Durable) (*Group, error) {
 	h := d.Header
@@ -27,11 +28,15 @@ func New(cfg Config, d Durable) (*Group, error) {
 		promised: h.Promised,
 		log:      ledger{first: max(h.Trimmed, 1)},
 		snapshot: h.Snapshot,
-		seat:     h.Membership.Seat(cfg.Self),
+		floor:    h.Floor,
 		decided:  max(h.Decided, h.Snapshot),
 		applied:  h.Snapshot,
 		seen:     h.Snapshot,
 		durable:  durable{ballot: h.Promised},
+	}
+	g.seat = g.seatIn(g.m)
+	for _, v := range d.Votes {
+		g.removed = g.removed || g.seat < 0 && v.Config < g.m.ID && !v.Vote.Ballot.IsZero()
 	}
 	if err := g.load(d.Votes); err != nil {
 		return nil, fmt.Errorf("paxos: group %d: %w", cfg.Group, err)
@@ -54,6 +59,10 @@ func checkHeader(h Header) error {
 		return fmt.Errorf("configuration %d starts at %d, above watermark %d", m.ID, m.Start, h.Decided)
 	case h.Trimmed > h.Snapshot+1:
 		return fmt.Errorf("trimmed below %d, but the snapshot is at %d", h.Trimmed, h.Snapshot)
+	case m.ID <= h.Floor && !h.Promised.IsZero():
+		return fmt.Errorf("promise in configuration %d, which this node has forgotten", m.ID)
+	case h.Floor == Forever:
+		return fmt.Errorf("this node may have no part in the group")
 	case h.Promised.Round > synod.MaxRound:
 		return fmt.Errorf("promise %v out of range", h.Promised)
 	}
@@ -70,6 +79,8 @@ func (g *Group) load(votes []SlotVote) error {
 		}
 		last = v.Slot
 		switch {
+		case v.Config <= g.floor && g.floor > 0 && !v.Vote.Ballot.IsZero():
+			return fmt.Errorf("slot %d: vote of configuration %d, which this node has forgotten", v.Slot, v.Config)
 		case v.Config > g.m.ID:
 			return fmt.Errorf("slot %d: vote of configuration %d in %d", v.Slot, v.Config, g.m.ID)
 		case v.Slot < g.log.first:

@@ -6,7 +6,7 @@ import (
 	"github.com/prytany/prytany/synod"
 )
 
-// A ConfigID numbers the configurations of a group, from 1.
+// A ConfigID numbers the configurations of a group, from 1 and below [Forever].
 type ConfigID uint32
 
 // A Member is a voter of a group. Name and PeerAddr are for people and for

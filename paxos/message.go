@@ -130,7 +130,8 @@ type Sealed struct {
 
 // SnapshotChunk answers a CatchUp that asks for slots which are only in a
 // snapshot any more: bytes [Offset, Offset+len(Data)) of the snapshot at Slot,
-// Size bytes long in all, whose CRC32C is Sum. The receiver asks for the next
+// Size bytes long in all, whose checksum is Sum. Equal snapshots have equal checksums
+// on all members. The receiver asks for the next
 // chunk by CatchUp.
 type SnapshotChunk struct {
 	Slot   Slot

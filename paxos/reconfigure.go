@@ -78,7 +78,9 @@ func (g *Group) reconfigured(s Slot, next Membership, out *Effects) {
 	}
 	g.StepDown(out)
 	next.Start = s
+	voted := g.seat >= 0 || g.removed
 	g.enter(next)
+	g.removed = voted && g.seat < 0
 	g.heir = g.seat >= 0 && next.Leader == g.m.Voters[g.seat].Ordinal
 	g.log.dropAbove(s)
 	g.save(out)
@@ -87,9 +89,9 @@ func (g *Group) reconfigured(s Slot, next Membership, out *Effects) {
 
 // enter makes m the present configuration.
 func (g *Group) enter(m Membership) {
-	g.m, g.seat = m, m.Seat(g.cfg.Self)
+	g.m, g.seat = m, g.seatIn(m)
 	g.promised, g.durable, g.follow = synod.Ballot{}, durable{}, follow{}
-	g.heir = false
+	g.heir, g.removed, g.holders = false, false, 0
 }
 
 // beginDesignated makes the designated leader of a new configuration lead with

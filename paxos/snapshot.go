@@ -44,7 +44,9 @@ func (g *Group) replace(s Snapshot, out *Effects) {
 	}
 	if s.Membership.ID > g.m.ID {
 		g.StepDown(out)
+		voted := g.seat >= 0 || g.removed
 		g.enter(s.Membership)
+		g.removed = voted && g.seat < 0
 		g.log.dropAbove(0)
 	}
 	// Whatever was voted up to s.Slot goes, chosen or not: a left-over entry

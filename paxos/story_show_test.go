@@ -179,10 +179,10 @@ func (s *story) effects(out Effects) {
 	}
 }
 
-func (s *story) status(id synod.NodeID, st Status) {
+func (s *story) status(st Status) {
 	role := "follower"
 	switch {
-	case st.Membership.Seat(id) < 0:
+	case !st.Voter:
 		role = "learner"
 	case st.Leading:
 		role = fmt.Sprintf("leader %v recovered=%v in flight %d", st.Ballot, st.Recovered, st.InFlight)

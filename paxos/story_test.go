@@ -83,7 +83,7 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) error {
 	case "restart":
 		return s.start(id, s.nodes[id])
 	case "status":
-		s.status(id, s.nodes[id].g.Status())
+		s.status(s.nodes[id].g.Status())
 	default:
 		return fmt.Errorf("unknown command %s", d.Cmd)
 	}
@@ -121,6 +121,7 @@ func (s *story) node(t *testing.T, d *datadriven.TestData, id synod.NodeID) erro
 	h.Decided = Slot(argOf(t, d, "decided"))
 	h.Snapshot = Slot(argOf(t, d, "snapshot"))
 	h.Trimmed = Slot(argOf(t, d, "trimmed"))
+	h.Floor = ConfigID(argOf(t, d, "floor"))
 	for line := range strings.Lines(d.Input) {
 		v := storyVote(strings.Fields(line), h.Membership.ID)
 		n.votes[v.Slot] = v

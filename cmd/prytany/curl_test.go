@@ -5,7 +5,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -13,16 +15,19 @@ import (
 // curlMain is as much of curl(1) as the README needs, for machines without it:
 // the tests need Go and nothing else.
 func curlMain() {
-	if err := curl(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "curl:", err)
+	if err := request(os.Args[1:]); err != nil {
+		if !slices.Contains(os.Args, "-s") {
+			fmt.Fprintln(os.Stderr, "curl:", err)
+		}
 		os.Exit(1)
 	}
 }
 
-func curl(args []string) error {
+func request(args []string) error {
 	var method, url, body string
 	header := http.Header{}
-	include := false
+	include, data := false, false
+	limit := time.Minute
 	for i := 0; i < len(args); i++ {
 		value := func() string {
 			if i++; i < len(args) {
@@ -33,17 +38,28 @@ func curl(args []string) error {
 		switch a := args[i]; a {
 		case "-X":
 			method = value()
-		case "-d":
+		case "-d", "--data-raw":
 			body = value()
-			header.Set("Content-Type", "application/x-www-form-urlencoded")
+			data = true
+		case "--data-binary": // "@-" only
+			value()
+			in, err := io.ReadAll(os.Stdin)
+			if err != nil {
+				return err
+			}
+			body, data = string(in), true
 		case "-H":
 			name, v, _ := strings.Cut(value(), ":")
 			header.Set(name, strings.TrimSpace(v))
 		case "-m":
-			value()
+			seconds, err := strconv.Atoi(value())
+			if err != nil {
+				return err
+			}
+			limit = time.Duration(seconds) * time.Second
 		case "-i":
 			include = true
-		case "-s", "-sS":
+		case "-s", "-sS", "-N", "--path-as-is":
 		default:
 			if strings.HasPrefix(a, "-") {
 				return fmt.Errorf("this stand-in does not know %s", a)
@@ -58,8 +74,17 @@ func curl(args []string) error {
 	if err != nil {
 		return err
 	}
+	if data && method == "" {
+		req.Method = http.MethodPost
+	}
+	if data && header.Get("Content-Type") == "" {
+		header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
 	req.Header = header
-	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
+	if h := header.Get("Host"); h != "" {
+		req.Host = h
+	}
+	resp, err := (&http.Client{Timeout: limit}).Do(req)
 	if err != nil {
 		return err
 	}

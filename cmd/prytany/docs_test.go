@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/prytany/prytany/cmd/prytany/internal/cli"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/cli.md")
@@ -17,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite docs/cli.md")
 // TestReference keeps docs/cli.md equal to what the commands say of themselves.
 func TestReference(t *testing.T) {
 	const path = "../../docs/cli.md"
-	root := (&app{}).root()
+	root := (app{&cli.App{}}).root()
 	var b bytes.Buffer
 	intro, err := os.ReadFile("testdata/cli-intro.md")
 	if err != nil {

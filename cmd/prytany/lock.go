@@ -2,213 +2,251 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/prytany/prytany/client"
+	"github.com/prytany/prytany/cmd/prytany/internal/cli"
 	"github.com/prytany/prytany/internal/api"
-	"github.com/prytany/prytany/internal/supervise"
 )
 
 // lockFlags are the flags of `prytany lock`.
 type lockFlags struct {
-	try      bool
-	wait     time.Duration
-	ttl      time.Duration
-	grace    time.Duration
-	note     string
-	shell    string
-	failCode int
-	lostCode int
+	holdFlags
+	shared bool
+	slots  int
 }
 
-func (a *app) lockCommand() *cobra.Command {
-	var f lockFlags
+func (a app) lockCommand() *cobra.Command {
+	f := lockFlags{holdFlags: holdFlags{noun: "lock"}}
 	cmd := &cobra.Command{
 		Use:   "lock NAME [flags] [-- CMD [ARG…]]",
 		Short: "Run a command while holding a lock",
 		Long: `Runs CMD while holding the lock NAME, and no longer: when the lease is in doubt the command gets SIGTERM, and
-SIGKILL before the server may give the lock to anybody else. CMD runs in a process group of its own, without a shell
-unless -c is used; signals are passed on; its exit code is passed through.
+SIGKILL before the server may give the lock to anybody else, also if prytany itself is stopped or killed. CMD runs in a
+process group of its own, without a shell unless -c is used; signals are passed on; its exit code is passed through.
 
 CMD finds PRYTANY_LOCK_NAME, PRYTANY_LOCK_FENCE and PRYTANY_LOCK_SESSION in its environment. Pass the fence to what you
 write to, and have it refuse smaller ones: no supervisor can stop a write that is on its way already.
+
+With -s the lock is shared with others who say -s. With --slots N up to N hold it at a time; all who use the lock must
+say the same N.
+
+If somebody asks the holder to let go (prytany yield), that is said on stderr. If the server is going to take the lock
+away, CMD gets SIGTERM at once, and SIGKILL before that happens.
 
 Without CMD the lock is held until a signal comes; the grant is printed as JSON.
 
 Exit codes: CMD's own; 75 the lease was lost and CMD was stopped; 124 not acquired (-n, -w); 125 failed before CMD was
 run; 126, 127 CMD could not be run or found.`,
-		Example: "  prytany lock nightly -- ./job.sh\n  prytany lock nightly -n -- ./job.sh\n  prytany lock deploy -w 30s -c 'make && make deploy'",
-		Args: func(cmd *cobra.Command, args []string) error {
-			before := cmd.ArgsLenAtDash()
-			if before < 0 {
-				before = len(args)
-			}
-			return rangeArgs(1, 1, "NAME")(cmd, args[:before])
-		},
-		ValidArgsFunction: a.completeLocks(),
+		Example: "  prytany lock nightly -- ./job.sh\n  prytany lock nightly -n -- ./job.sh\n  prytany lock deploy -w 30s -c 'make && make deploy'\n" +
+			"  prytany lock docs -s -- ./read.sh\n  prytany lock gpu --slots 4 -- ./train.sh",
+		Args:              beforeDash,
+		ValidArgsFunction: a.CompleteLocks(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			argv := args[1:]
-			if f.shell != "" {
-				if len(argv) > 0 {
-					return usage("lock: either -c or a command after --, not both").try("prytany lock --help")
-				}
-				argv = []string{"/bin/sh", "-c", f.shell}
-			}
-			if err := f.check(); err != nil {
+			argv, err := f.argv(cmd, args[1:])
+			if err != nil {
 				return err
 			}
+			if f.slots < 1 || f.shared && f.slots > 1 {
+				return cli.Usage("lock: --slots %d: want 1 or more, and 1 with -s", f.slots).Try("prytany lock " + cli.Shown(args[0]) + " --slots 3 -- CMD")
+			}
 			code, err := a.lock(cmd.Context(), args[0], argv, f)
-			a.code = code
+			a.Code = code
 			return err
 		},
 	}
-	fl := cmd.Flags()
-	fl.BoolVarP(&f.try, "no-wait", "n", false, "fail at once if the lock is held")
-	fl.DurationVarP(&f.wait, "wait", "w", 0, "fail if the lock is not acquired within this time, up to 5m")
-	fl.DurationVar(&f.ttl, "ttl", 15*time.Second, "lease: how long the lock outlives a holder that fell silent")
-	fl.DurationVar(&f.grace, "grace", 5*time.Second, "between SIGTERM and SIGKILL when the lease is in doubt")
-	fl.StringVar(&f.note, "note", "", "shown to those who look at the lock")
-	fl.StringVarP(&f.shell, "command", "c", "", "run this with /bin/sh -c")
-	fl.IntVarP(&f.failCode, "conflict-exit-code", "E", codeNotAcquired, "exit code if the lock is not acquired")
-	fl.IntVar(&f.lostCode, "lost-exit-code", codeLost, "exit code if the lease is lost")
-	cmd.MarkFlagsMutuallyExclusive("no-wait", "wait")
+	f.define(cmd)
+	cmd.Flags().BoolVarP(&f.shared, "shared", "s", false, "hold the lock together with others who share it")
+	cmd.Flags().IntVar(&f.slots, "slots", 1, "how many may hold the lock at a time")
 	return cmd
 }
 
-// mostWait is the longest that the server lets a request queue.
-const mostWait = 5 * time.Minute
-
-func (f lockFlags) check() error {
-	switch {
-	case f.wait < 0 || f.wait > mostWait:
-		return usage("lock: -w %s: want up to %s; without -w the wait is endless", f.wait, mostWait).try("timeout 10m prytany lock …")
-	case f.grace < 0:
-		return usage("lock: --grace %s: want no less than nothing", f.grace).try("prytany lock --help")
-	case f.failCode < 0 || f.failCode > 255 || f.lostCode < 0 || f.lostCode > 255:
-		return usage("lock: an exit code is a number from 0 to 255").try("prytany lock --help")
+// beforeDash wants one NAME before "--".
+func beforeDash(cmd *cobra.Command, args []string) error {
+	before := cmd.ArgsLenAtDash()
+	if before < 0 {
+		before = len(args)
 	}
-	return nil
+	return cli.RangeArgs(1, 1, "NAME")(cmd, args[:before])
 }
 
 // lock acquires name, runs argv under it and releases it. The code is that of
 // the whole command if err is nil.
-func (a *app) lock(ctx context.Context, name string, argv []string, f lockFlags) (int, error) {
-	c, err := a.clientWith(f.ttl, nil)
+func (a app) lock(ctx context.Context, name string, argv []string, f lockFlags) (int, error) {
+	c, err := a.ClientWith(f.ttl, nil)
 	if err != nil {
 		return 0, err
+	}
+	if a.Curl {
+		return 0, a.lockCurl(ctx, c, name, f)
 	}
 	defer func() { _ = c.Close() }() // leaves the queue, too
 	h, err := a.acquire(ctx, c, name, f)
 	if err != nil {
-		return 0, a.lockError(ctx, err, name, f)
+		return 0, a.lockError(ctx, err, name, f.holdFlags)
 	}
-	code, lost, what := 0, false, "the command was stopped"
-	if len(argv) == 0 {
-		what = "somebody else may hold it now"
-		lost, err = a.hold(ctx, h)
-	} else {
-		code, lost, err = a.runUnder(ctx, h, argv, f)
+	t := tenure{h: h, c: c, name: name, argv: argv, f: f.holdFlags}
+	left := h.Session().Remaining().Milliseconds()
+	t.grant = api.Grant{
+		Name: h.Name(), Session: h.Session().ID(), Fence: h.Fence(), Mode: h.Mode(),
+		ExpiresInMS: &left, WaitedMS: h.Waited().Milliseconds(),
 	}
-	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	uerr := h.Unlock(release)
+	if f.slots > 1 {
+		t.grant.Slots = f.slots
+	}
+	t.env = []string{
+		"PRYTANY_LOCK_NAME=" + h.Name(), fmt.Sprintf("PRYTANY_LOCK_FENCE=%d", h.Fence()), "PRYTANY_LOCK_SESSION=" + h.Session().ID(),
+	}
+	return a.serveTenure(ctx, &t)
+}
+
+// lockCurl asks as curl would: in one request, with a session that lives for
+// the lock.
+func (a app) lockCurl(ctx context.Context, c *client.Client, name string, f lockFlags) error {
+	in := api.Acquire{TTL: f.ttl.String(), Note: f.note}
+	if f.shared {
+		in.Mode = api.ModeShared
+	}
+	if f.slots > 1 {
+		in.Slots = f.slots
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	_, err = c.Call(ctx, client.Call{Method: http.MethodPut, Path: "locks/" + client.EscapeName(name), Query: f.waitQuery(), Body: body})
+	return err
+}
+
+// waitQuery is how long one request is to wait.
+func (f holdFlags) waitQuery() url.Values {
 	switch {
-	case err != nil:
-		return 0, err
-	case lost:
-		return 0, failure(f.lostCode, "the lease of lock %s was lost; %s", name, what).try("prytany locks " + name)
-	case uerr != nil:
-		a.say("prytany: lock %s was not released: %v; it ends with its lease of %s", name, strings.TrimPrefix(uerr.Error(), "prytany: "), f.ttl)
+	case f.try:
+		return nil
+	case f.wait > 0:
+		return url.Values{"wait": {f.wait.String()}}
 	}
-	return code, nil
+	return url.Values{"wait": {mostWait.String()}}
 }
 
 // acquire tries first, so that it can say whom it waits for, and then waits.
-func (a *app) acquire(ctx context.Context, c *client.Client, name string, f lockFlags) (*client.Held, error) {
-	h, err := c.Acquire(ctx, name, client.Options{Try: true, Note: f.note})
+func (a app) acquire(ctx context.Context, c *client.Client, name string, f lockFlags) (*client.Held, error) {
+	o := client.Options{Note: f.note, Shared: f.shared, Slots: f.slots, Try: true}
+	begin := time.Now()
+	within := ctx
+	if f.wait > 0 {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeout(ctx, f.wait) // a cluster that does not answer takes longer
+		defer cancel()
+	}
+	h, err := c.Acquire(within, name, o)
 	if f.try || !errors.Is(err, client.ErrHeld) {
 		return h, err
 	}
-	var p *client.ProblemError
-	if errors.As(err, &p) {
-		a.say("waiting for %s: %s", name, heldText(p, p.Detail))
+	if p := cli.ProblemOf(err); p != nil {
+		a.Say("waiting for %s: %s", name, cli.HeldText(p, p.Detail))
 	}
-	return c.Acquire(ctx, name, client.Options{Wait: f.wait, Note: f.note})
+	talk, silence := context.WithCancel(ctx)
+	go a.tellQueue(talk, c, name, fenceOf(err))
+	defer silence()
+	o.Try = false
+	if f.wait > 0 {
+		o.Wait = max(f.wait-time.Since(begin), 1)
+	}
+	return c.Acquire(ctx, name, o)
+}
+
+// fenceOf is the fence of who held the lock when it was asked for.
+func fenceOf(err error) uint64 {
+	if p := cli.ProblemOf(err); p != nil && p.Holder != nil {
+		return p.Holder.Fence
+	}
+	return 0
+}
+
+// tellEvery bounds how often a waiter looks at the queue: thousands may wait
+// for one lock.
+const tellEvery = time.Second
+
+// tellQueue says whom this process waits for and its place in line, when that
+// has changed.
+func (a app) tellQueue(ctx context.Context, c *client.Client, name string, told uint64) {
+	last := ""
+	ring := a.Ring(ctx, c, name, client.EventLock, client.EventUnlock, client.EventLeader)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ring:
+		}
+		l, err := cli.Fetch[api.Lock](ctx, c, client.Call{Path: "locks/" + client.EscapeName(name)})
+		if err != nil || len(l.Holders) == 0 {
+			continue
+		}
+		text, left := queueText(l, cli.Owner())
+		if text != last && (last != "" || l.Holders[0].Fence != told) && ctx.Err() == nil {
+			a.Say("waiting for %s: %s", name, strings.Replace(text, "%", left, 1))
+		}
+		last = text
+		cli.Pause(ctx, tellEvery)
+	}
+}
+
+// queueText tells of holders and of the place in line of who; the percent sign
+// in it stands for left, which changes all the time.
+func queueText(l api.Lock, who string) (text, left string) {
+	var s strings.Builder
+	h := l.Holders[0]
+	fmt.Fprintf(&s, "held by %s (fence %d)", strings.ReplaceAll(h.Owner, "%", "_"), h.Fence)
+	if n := len(l.Holders) - 1; n > 0 {
+		fmt.Fprintf(&s, " and %d %s", n, cli.Plural(n, "other"))
+	}
+	fmt.Fprintf(&s, ", lease %% left")
+	for i, w := range l.Waiters {
+		if w.Owner == who {
+			fmt.Fprintf(&s, ", you are %s in line", cli.Ordinal(i+1))
+			break
+		}
+	}
+	return s.String(), cli.MS(h.ExpiresInMS)
 }
 
 // lockError gives a failed acquisition its exit code.
-func (a *app) lockError(ctx context.Context, err error, name string, f lockFlags) error {
-	e := a.classify(err)
-	sig, interrupted := signalOf(ctx)
+func (a app) lockError(ctx context.Context, err error, name string, f holdFlags) error {
+	var own *cli.Error
+	e := a.Classify(err)
+	sig, interrupted := cli.SignalOf(ctx)
+	look := "prytany locks " + cli.Shown(name)
+	if f.noun == "election" {
+		look = "prytany leader " + cli.Shown(name)
+	}
 	switch {
 	case interrupted:
-		return failure(sig.code(), "%v while waiting for lock %s", sig, name)
+		return cli.Failure(sig.Code(), "%v while waiting for %s %s", sig, f.noun, name)
+	case errors.As(err, &own):
+		return own
 	case errors.Is(err, client.ErrSessionExpired):
-		return failure(codeBeforeExec, "the session was lost while waiting for lock %s: the cluster could not be reached for %s", name, f.ttl).try("prytany status")
+		return cli.Failure(cli.CodeBeforeExec, "the session was lost while waiting for %s %s: the cluster could not be reached for %s", f.noun, name, f.ttl).Try("prytany status")
 	case errors.Is(err, client.ErrHeld) && f.try:
-		return failure(f.failCode, "lock %s: %s", name, e.text).try("prytany locks " + name)
+		return cli.Failure(f.failCode, "%s %s: %s", f.noun, name, e.Text).Try(look)
 	case errors.Is(err, client.ErrHeld):
-		return failure(f.failCode, "lock %s was not acquired within %s: %s", name, f.wait, e.text).try("prytany locks " + name)
-	case e.code == codeUsage:
+		return cli.Failure(f.failCode, "%s %s was not acquired within %s: %s", f.noun, name, f.wait, e.Text).Try(look)
+	case errors.Is(err, client.ErrLimitMismatch):
+		if p := cli.ProblemOf(err); p != nil && p.Slots > 0 {
+			return cli.Failure(cli.CodeRefused, "lock %s is in use with %d %s, not %d", name, p.Slots, cli.Plural(p.Slots, "slot"), p.RequestedSlots).
+				Try(fmt.Sprintf("prytany lock %s --slots %d …", cli.Shown(name), p.Slots))
+		}
+		return cli.Failure(cli.CodeRefused, "%s %s: %s", f.noun, name, e.Text).Try(look)
+	case e.Code == cli.CodeUsage:
 		return e
 	}
-	return failure(codeBeforeExec, "lock %s was not acquired: %s", name, e.text).try(e.hint)
-}
-
-// hold keeps the lock until a signal comes or it is lost.
-func (a *app) hold(ctx context.Context, h *client.Held) (lost bool, err error) {
-	left := h.Session().Remaining().Milliseconds()
-	grant := api.Grant{
-		Name: h.Name(), Session: h.Session().ID(), Fence: h.Fence(), Mode: api.ModeExclusive,
-		ExpiresInMS: &left, WaitedMS: h.Waited().Milliseconds(),
-	}
-	if err := a.printJSON(grant); err != nil {
-		return false, err
-	}
-	select {
-	case <-ctx.Done():
-		return false, nil
-	case <-h.Done():
-		return true, nil
-	}
-}
-
-// runUnder runs argv while h lasts.
-func (a *app) runUnder(ctx context.Context, h *client.Held, argv []string, f lockFlags) (code int, lost bool, err error) {
-	interrupts, ok := a.signals.divert()
-	if !ok {
-		sig, _ := signalOf(ctx)
-		return 0, false, failure(sig.code(), "%v before the command was run", sig)
-	}
-	defer a.signals.reclaim()
-	cfg := supervise.Config{
-		Args: argv,
-		Env: append(os.Environ(),
-			"PRYTANY_LOCK_NAME="+h.Name(),
-			fmt.Sprintf("PRYTANY_LOCK_FENCE=%d", h.Fence()),
-			"PRYTANY_LOCK_SESSION="+h.Session().ID()),
-		Lease: h, Grace: max(f.grace, 1), Stdin: a.stdin, Interrupts: interrupts,
-	}
-	if out, ok := a.stdout.(*os.File); ok {
-		cfg.Stdout = out
-	}
-	if errOut, ok := a.stderr.(*os.File); ok {
-		cfg.Stderr = errOut
-	}
-	res := supervise.Run(ctx, cfg)
-	switch {
-	case res.Lost:
-		return 0, true, nil
-	case res.Code == supervise.CodeNotFound && res.Err != nil:
-		return 0, false, failure(res.Code, "there is no program %s", argv[0]).try("prytany lock " + h.Name() + " -c '" + strings.Join(argv, " ") + "' if it is a shell command")
-	case res.Err != nil:
-		return 0, false, failure(res.Code, "cannot run %s: %v", argv[0], rootCause(res.Err)).try("ls -l " + argv[0])
-	}
-	return res.Code, false, nil
+	return cli.Failure(cli.CodeBeforeExec, "%s %s was not acquired: %s", f.noun, name, e.Text).Try(e.Hint)
 }

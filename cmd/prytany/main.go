@@ -6,11 +6,15 @@ package main
 import (
 	"context"
 	"os"
+
+	"github.com/prytany/prytany/cmd/prytany/internal/cli"
+	"github.com/prytany/prytany/internal/supervise"
 )
 
 func main() {
-	ctx, signals := listenForSignals(context.Background(), os.Exit)
-	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, signals)
-	signals.stop()
+	supervise.GuardMain()
+	ctx, signals := cli.ListenForSignals(context.Background(), os.Exit)
+	code := run(ctx, os.Args[1:], cli.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}, signals)
+	signals.Stop()
 	os.Exit(code)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/cmd/prytany/internal/nodes"
 	"github.com/prytany/prytany/internal/cluster"
 	"github.com/prytany/prytany/internal/node"
 )
@@ -50,6 +51,9 @@ func readmeSteps(t *testing.T, text string) (steps []step) {
 // pattern is the regular expression of an expected output.
 func (s step) pattern() *regexp.Regexp {
 	p := regexp.QuoteMeta(s.want)
+	if rest, ok := strings.CutSuffix(p, "\n…"); ok {
+		p = rest + "…" // perhaps nothing follows
+	}
 	p = strings.ReplaceAll(p, "…", `[\s\S]*`)
 	p = regexp.MustCompile(` +`).ReplaceAllString(p, ` +`) // columns vary in width
 	return regexp.MustCompile(`^` + p + `\s*$`)
@@ -84,11 +88,11 @@ func freePorts(t *testing.T, n int) int {
 // environment that talks to it.
 func devCluster(t *testing.T, first int) []string {
 	t.Helper()
-	orders, err := listenOrders("127.0.0.1:0")
+	orders, err := nodes.ListenOrders("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(orders.close)
+	t.Cleanup(orders.Close)
 	c, err := cluster.Start(cluster.Config{
 		Nodes: 3, Dir: t.TempDir(), HTTP: fmt.Sprintf("127.0.0.1:%d", first), Node: node.Config{Version: version},
 	})
@@ -99,39 +103,131 @@ func devCluster(t *testing.T, first int) []string {
 	if err := c.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	orders.serve(t.Context(), c)
-	return []string{"PRYTANY_DEV=" + orders.addr()}
+	orders.Serve(t.Context(), c)
+	return []string{"PRYTANY_DEV=" + orders.Addr()}
 }
 
-// TestReadme runs every command of the README in one shell, and compares what
-// they print.
-func TestReadme(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+// A document is a file with examples, and the cluster that they talk to.
+type document struct {
+	name  string // from the root of the repository
+	text  string // with the cluster's addresses
+	env   []string
+	first int // port
+	sh    *shell
+}
+
+// openDocument reads a document and starts a cluster for it alone.
+func openDocument(t *testing.T, name string) document {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("..", "..", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := freePorts(t, 3)
-	text := string(readme)
+	d := document{name: name, text: string(raw), first: freePorts(t, 3)}
 	for i := range 3 {
-		text = strings.ReplaceAll(text, fmt.Sprintf("localhost:748%d", i), fmt.Sprintf("127.0.0.1:%d", first+i))
+		d.text = strings.ReplaceAll(d.text, fmt.Sprintf("localhost:748%d", i), fmt.Sprintf("127.0.0.1:%d", d.first+i))
 	}
-	env := append(os.Environ(), devCluster(t, first)...)
-	env = append(env, "NO_PROXY=*")
-	steps := readmeSteps(t, text)
-	if len(steps) < 20 {
-		t.Fatalf("the README has %d commands; the parser must be wrong", len(steps))
-	}
-	sh := startShell(t, env)
+	d.env = append(os.Environ(), devCluster(t, d.first)...)
+	d.env = append(d.env, "NO_PROXY=*")
+	d.sh = startShell(t, d.env)
 	if _, err := exec.LookPath("curl"); err != nil {
-		sh.run(t, step{command: `curl() { prytany-test-curl "$@"; }`})
+		d.sh.run(t, step{command: `curl() { prytany-test-curl "$@"; }`})
 	}
-	for _, s := range steps {
-		got := sh.run(t, s)
-		if !s.pattern().MatchString(got) {
-			t.Errorf("README.md:%d: $ %s\ngot:\n%s\nwant:\n%s", s.line, s.command, got, s.want)
+	return d
+}
+
+// TestDocuments runs every command of the documents' console blocks, those of
+// one document in one shell, and compares what they print.
+func TestDocuments(t *testing.T) {
+	for name, least := range map[string]int{"README.md": 20, "docs/api.md": 30} {
+		t.Run(name, func(t *testing.T) {
+			d := openDocument(t, name)
+			steps := readmeSteps(t, d.text)
+			if len(steps) < least {
+				t.Fatalf("%s has %d commands; the parser must be wrong", name, len(steps))
+			}
+			for _, s := range steps {
+				got := d.sh.run(t, s)
+				if !s.pattern().MatchString(got) {
+					t.Errorf("%s:%d: $ %s\ngot:\n%s\nwant:\n%s", name, s.line, s.command, got, s.want)
+				}
+			}
+			if name == "README.md" {
+				t.Run("Go", func(t *testing.T) { readmeProgram(t, d.text, d.env, d.first) })
+			}
+		})
+	}
+}
+
+// fixtures are the files that the examples of the commands name.
+var fixtures = map[string]string{
+	"job.sh": "true", "server": "sleep 600", "worker": "sleep 600", "read.sh": "true", "train.sh": "true", "write.sh": "true", "reload.sh": "cat",
+}
+
+// TestExamples runs the examples of docs/cli.md. What goes on for ever is ended
+// after a while; what names a fence, a revision or a session that is none here may
+// be refused, as it says. None may be wrong.
+func TestExamples(t *testing.T) {
+	d := openDocument(t, "docs/cli.md")
+	dir := t.TempDir()
+	for name, script := range fixtures {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
 		}
 	}
-	t.Run("Go", func(t *testing.T) { readmeProgram(t, text, env, first) })
+	for name, text := range map[string]string{
+		"config.json": "{}", "Makefile": "all deploy:\n\ttrue\n", "node.yaml": "name: a\ndata-dir: " + filepath.Join(dir, "a") + "\nbootstrap: true\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.sh.run(t, step{command: "cd " + dir})
+	d.sh.run(t, step{command: fmt.Sprintf("export PRYTANY_ADDR=http://127.0.0.1:%d PRYTANY_LOCK_FENCE=3 fpath=%s HOME=%s", d.first, dir, dir)})
+	d.sh.run(t, step{command: "mkdir -p ~/.config/fish/completions; prytany put app/color green"})
+	n := 0
+	for _, s := range shellExamples(d.text) {
+		if strings.HasPrefix(s.command, "prytany serve") || s.command == "prytany dev" || strings.HasPrefix(s.command, "prytany dev ") {
+			continue // need machines of their own; other tests run them
+		}
+		n++
+		// The example before may still be on its way out of the port.
+		s.command = strings.ReplaceAll(s.command, "127.0.0.1:4040", fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)))
+		script := filepath.Join(dir, "example.sh")
+		if err := os.WriteFile(script, []byte(s.command+"\nexit\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.command = "timeout -k 5 2 bash " + script + "; echo code $?"
+		got := d.sh.run(t, s)
+		if !regexp.MustCompile(`code (0|3|4|124)$`).MatchString(got) {
+			t.Errorf("%s:%d: %s\n%s", d.name, s.line, s.command, got)
+		}
+	}
+	if n < 40 {
+		t.Errorf("%d examples; the parser must be wrong", n)
+	}
+}
+
+// shellExamples returns the lines of all sh blocks; those of one block that
+// belong together, because the first goes on in the background, as one.
+func shellExamples(text string) (steps []step) {
+	in, open := false, false
+	for i, line := range strings.Split(text, "\n") {
+		switch {
+		case line == "```sh":
+			in, open = true, false
+		case strings.HasPrefix(line, "```"):
+			in = false
+		case !in || line == "":
+		case open:
+			last := &steps[len(steps)-1]
+			last.command += "\nsleep 1\n" + line // as long as a person needs to type it
+		default:
+			steps = append(steps, step{line: i + 1, command: line})
+			open = strings.HasSuffix(line, "&")
+		}
+	}
+	return steps
 }
 
 // readmeProgram compiles and runs the Go program of the README.
@@ -194,8 +290,8 @@ func startShell(t *testing.T, env []string) *shell {
 func (s *shell) run(t *testing.T, st step) string {
 	t.Helper()
 	const mark = "--end-of-command--"
-	command := strings.ReplaceAll(st.command, "curl ", "curl -sS -m 30 ")
-	if _, err := fmt.Fprintf(s.in, "%s </dev/null\necho; echo %s\n", command, mark); err != nil {
+	command := strings.ReplaceAll(st.command, "curl ", "curl -s -m 30 ")
+	if _, err := fmt.Fprintf(s.in, "{ %s\n} </dev/null\necho; echo %s\n", command, mark); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer

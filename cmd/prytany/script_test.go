@@ -24,7 +24,7 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"prytany": main, "prytany-test-curl": curlMain})
+	testscript.Main(m, map[string]func(){"prytany": main, "prytany-test-curl": curlMain, "prytany-test-proxy": proxyMain})
 }
 
 // TestScripts tells what users see, with the real binary against real nodes.
@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			Dir: "testdata/script",
 			Setup: func(e *testscript.Env) error {
 				e.Setenv("PRYTANY_ADDR", strings.Join(urls, ","))
+				e.Setenv("ESC", "\x1b")
 				jobs := jobs{}
 				e.Values[jobsKey{}] = jobs
 				e.Defer(jobs.kill)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,16 +11,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/prytany/prytany/client"
+	"github.com/prytany/prytany/cmd/prytany/internal/cli"
 	"github.com/prytany/prytany/internal/api"
 )
 
-func (a *app) sessionCommand() *cobra.Command {
+func (a app) sessionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "session",
 		Short: "Create, keep alive, list, inspect and end sessions",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return a.unknownCommand(cmd, args[0])
+				return a.UnknownCommand(cmd, args[0])
 			}
 			return cmd.Help()
 		},
@@ -28,16 +30,16 @@ func (a *app) sessionCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) sessionCreate() *cobra.Command {
+func (a app) sessionCreate() *cobra.Command {
 	var ttl, delay time.Duration
 	var name string
 	cmd := &cobra.Command{
 		Use:     "create",
 		Short:   "Open a session and print its id",
 		Example: "  prytany session create --ttl 30s --name deploy",
-		Args:    exactArgs(0),
+		Args:    cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.Client()
 			if err != nil {
 				return err
 			}
@@ -52,14 +54,14 @@ func (a *app) sessionCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out, err := fetch[api.SessionCreated](cmd.Context(), c, client.Call{Method: http.MethodPost, Path: "sessions", Body: body})
+			out, err := cli.Fetch[api.SessionCreated](cmd.Context(), c, client.Call{Method: http.MethodPost, Path: "sessions", Body: body})
 			if err != nil {
 				return err
 			}
-			if a.json() {
-				return a.printJSON(out)
+			if a.JSON() {
+				return a.PrintJSON(out)
 			}
-			_, err = fmt.Fprintln(a.stdout, out.ID)
+			_, err = fmt.Fprintln(a.Stdout, out.ID)
 			return err
 		},
 	}
@@ -69,42 +71,42 @@ func (a *app) sessionCreate() *cobra.Command {
 	return cmd
 }
 
-func (a *app) sessionKeepalive() *cobra.Command {
+func (a app) sessionKeepalive() *cobra.Command {
 	return &cobra.Command{
 		Use:               "keepalive ID",
 		Short:             "Give a session another TTL and print how long it lives",
 		Example:           "  prytany session keepalive s-…",
-		Args:              exactArgs(1, "ID"),
-		ValidArgsFunction: a.completeSessions(),
+		Args:              cli.ExactArgs(1, "ID"),
+		ValidArgsFunction: a.CompleteSessions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
+			c, err := a.Client()
 			if err != nil {
 				return err
 			}
-			out, err := fetch[api.KeptAlive](cmd.Context(), c, client.Call{Method: http.MethodPut, Path: "sessions/" + client.EscapeName(args[0])})
+			out, err := cli.Fetch[api.KeptAlive](cmd.Context(), c, client.Call{Method: http.MethodPut, Path: "sessions/" + client.EscapeName(args[0])})
 			if err != nil {
 				return sessionError(err, args[0])
 			}
-			if a.json() {
-				return a.printJSON(out)
+			if a.JSON() {
+				return a.PrintJSON(out)
 			}
-			_, err = fmt.Fprintln(a.stdout, time.Duration(out.ExpiresInMS)*time.Millisecond)
+			_, err = fmt.Fprintln(a.Stdout, time.Duration(out.ExpiresInMS)*time.Millisecond)
 			return err
 		},
 	}
 }
 
-func (a *app) sessionList() *cobra.Command {
+func (a app) sessionList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List sessions",
-		Args:  exactArgs(0),
+		Args:  cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.Client()
 			if err != nil {
 				return err
 			}
-			list, err := fetchAll(cmd.Context(), c, "sessions", "", func(b []byte) ([]api.SessionInfo, string, error) {
+			list, err := cli.FetchAll(cmd.Context(), c, "sessions", "", func(b []byte) ([]api.SessionInfo, string, error) {
 				var p api.Sessions
 				err := json.Unmarshal(b, &p)
 				return p.Sessions, p.Next, err
@@ -112,67 +114,72 @@ func (a *app) sessionList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json() {
-				return printList(a, list)
+			if a.JSON() {
+				return cli.PrintList(a.App, list)
 			}
-			t := newTable("ID", "NAME", "TTL", "LEFT") // what a session has is not in listings
+			t := cli.NewTable("ID", "NAME", "TTL", "LEFT") // what a session has is not in listings
 			for _, s := range list {
-				t.add(sessionRow(s)...)
+				t.Add(sessionRow(s)...)
 			}
-			return a.print(t)
+			return a.Print(t)
 		},
 	}
 }
 
 func sessionRow(s api.SessionInfo) []string {
-	return []string{s.ID, dash(s.Name), (time.Duration(s.TTLMS) * time.Millisecond).String(), ms(s.ExpiresInMS)}
+	return []string{s.ID, cli.Dash(s.Name), (time.Duration(s.TTLMS) * time.Millisecond).String(), cli.MS(s.ExpiresInMS)}
 }
 
-func (a *app) sessionInfo() *cobra.Command {
-	return &cobra.Command{
+func (a app) sessionInfo() *cobra.Command {
+	var watch bool
+	cmd := &cobra.Command{
 		Use:               "info ID",
 		Short:             "Show what a session holds and waits for",
-		Args:              exactArgs(1, "ID"),
-		ValidArgsFunction: a.completeSessions(),
+		Args:              cli.ExactArgs(1, "ID"),
+		ValidArgsFunction: a.CompleteSessions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			s, err := fetch[api.Session](cmd.Context(), c, client.Call{Path: "sessions/" + client.EscapeName(args[0])})
-			if err != nil {
-				return sessionError(err, args[0])
-			}
-			if a.json() {
-				return a.printJSON(s)
-			}
-			t := newTable("ID", "NAME", "TTL", "LEFT", "HOLDS", "WAITS", "KEYS")
-			t.add(append(sessionRow(s.SessionInfo), fmt.Sprint(len(s.Holds)), fmt.Sprint(len(s.Waits)), fmt.Sprint(len(s.Keys)))...)
-			if err := a.print(t); err != nil || a.output == "name" {
-				return err
-			}
-			for _, h := range s.Holds {
-				a.printf("holds  %s (fence %d)\n", h.Name, h.Fence)
-			}
-			for _, w := range s.Waits {
-				a.printf("waits  %s\n", w)
-			}
-			for _, k := range s.Keys {
-				a.printf("key    %s\n", k)
-			}
-			return nil
+			return a.Show(cmd, watch, "", func(ctx context.Context, c *client.Client) error {
+				s, err := cli.Fetch[api.Session](ctx, c, client.Call{Path: "sessions/" + client.EscapeName(args[0])})
+				if err != nil {
+					return sessionError(err, args[0])
+				}
+				return a.showSession(s)
+			})
 		},
 	}
+	cli.WatchFlag(cmd, &watch)
+	return cmd
 }
 
-func (a *app) sessionEnd() *cobra.Command {
+func (a app) showSession(s api.Session) error {
+	if a.JSON() {
+		return a.PrintJSON(s)
+	}
+	t := cli.NewTable("ID", "NAME", "TTL", "LEFT", "HOLDS", "WAITS", "KEYS")
+	t.Add(append(sessionRow(s.SessionInfo), fmt.Sprint(len(s.Holds)), fmt.Sprint(len(s.Waits)), fmt.Sprint(len(s.Keys)))...)
+	if err := a.Print(t); err != nil || a.Output == "name" {
+		return err
+	}
+	for _, h := range s.Holds {
+		a.Printf("holds  %s (fence %d)\n", cli.Printable(h.Name, ""), h.Fence)
+	}
+	for _, w := range s.Waits {
+		a.Printf("waits  %s\n", cli.Printable(w, ""))
+	}
+	for _, k := range s.Keys {
+		a.Printf("key    %s\n", cli.Printable(k, ""))
+	}
+	return nil
+}
+
+func (a app) sessionEnd() *cobra.Command {
 	return &cobra.Command{
 		Use:               "end ID",
 		Short:             "End a session with all its locks, waits and keys",
-		Args:              exactArgs(1, "ID"),
-		ValidArgsFunction: a.completeSessions(),
+		Args:              cli.ExactArgs(1, "ID"),
+		ValidArgsFunction: a.CompleteSessions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
+			c, err := a.Client()
 			if err != nil {
 				return err
 			}
@@ -185,7 +192,7 @@ func (a *app) sessionEnd() *cobra.Command {
 // sessionError is err, or that there is no such session.
 func sessionError(err error, id string) error {
 	if errors.Is(err, client.ErrSessionExpired) || errors.Is(err, client.ErrNotFound) {
-		return failure(codeNotFound, "there is no session %s; it may have ended", id).try("prytany session list")
+		return cli.Failure(cli.CodeNotFound, "there is no session %s; it may have ended", id).Try("prytany session list")
 	}
 	return err
 }

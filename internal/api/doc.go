@@ -28,6 +28,9 @@ const (
 	HeaderLeader = "Prytany-Leader"
 	// HeaderForward set to "?0" asks for 421 instead of being forwarded.
 	HeaderForward = "Prytany-Forward"
+	// HeaderRelayed says that a node passes a request on because it has no part in the
+	// group. Its value is the id of the request there.
+	HeaderRelayed = "Prytany-Relayed"
 	// HeaderFence is the fence of a grant.
 	HeaderFence = "Prytany-Fence"
 	// HeaderApplied is, of a stale read, the revision the node had applied.
@@ -43,6 +46,8 @@ const (
 	// HeaderIdempotencyKey makes retries of a change safe: 1 to 255 printable
 	// ASCII bytes, bare or as a quoted string.
 	HeaderIdempotencyKey = "Idempotency-Key"
+	// HeaderLastEventID is the revision after which a stream goes on.
+	HeaderLastEventID = "Last-Event-ID"
 )
 
 // The media types of bodies.
@@ -50,6 +55,8 @@ const (
 	TypeJSON    = "application/json"
 	TypeProblem = "application/problem+json"
 	TypeBytes   = "application/octet-stream"
+	TypeSSE     = "text/event-stream"
+	TypeNDJSON  = "application/x-ndjson"
 )
 
 // MaxIdempotencyKey is the length of the longest Idempotency-Key, in bytes.

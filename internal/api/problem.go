@@ -22,6 +22,11 @@ const (
 	CodeOutcomeUnknown   Code = "outcome-unknown"
 	CodeTooLarge         Code = "too-large"
 	CodeNotApplied       Code = "not-applied"
+	CodeLimitMismatch    Code = "limit-mismatch"
+	CodeUpgradeRefused   Code = "upgrade-refused"
+	CodeSessionNeeded    Code = "session-required"
+	CodeNotCandidate     Code = "not-candidate"
+	CodeCompacted        Code = "compacted"
 )
 
 // The codes that come from the HTTP server itself.
@@ -37,6 +42,18 @@ const (
 	CodeTimeout          Code = "request-timeout"      // the body came too slowly
 	CodeStopping         Code = "stopping"             // the node is going down; ask another
 	CodeNotReady         Code = "not-ready"            // of /readyz
+	CodeVoterUnknown     Code = "voter-unknown"        // the lead was to go to somebody without a vote
+	CodeNoHeir           Code = "no-heir"              // nobody could take the lead over now
+	CodeHandingOver      Code = "handing-over"         // the lead is being handed over already
+	CodeGroupExists      Code = "group-exists"         // a group of that name
+	CodeGroupBusy        Code = "group-busy"           // another change of its members is under way
+	CodeTooFewNodes      Code = "too-few-nodes"        // alive and suitable
+	CodeNodeUnknown      Code = "node-unknown"         // no node of that name or id
+	CodeNodeRemoved      Code = "node-removed"         // it was removed from the cluster
+	CodeQuorumAtRisk     Code = "quorum-at-risk"       // those who stay and live would be no quorum
+	CodeMainGroup        Code = "main-group"           // that cannot be done to main
+	CodeTooManyGroups    Code = "too-many-groups"      // as many as the directory takes
+	CodeNotMember        Code = "not-member"           // a relayed request reached a node without a part in the group
 )
 
 // Applied says whether a change that failed has taken effect.
@@ -68,10 +85,24 @@ type Problem struct {
 	Value  string `json:"value,omitempty"`  // what was sent, shortened
 	Leader string `json:"leader,omitempty"` // URL, if known
 
-	CurrentRevision      *uint64 `json:"current_revision,omitempty"` // 0: there is no entry
-	CurrentFence         *uint64 `json:"current_fence,omitempty"`    // 0: the lock is free
+	CurrentRevision      *uint64  `json:"current_revision,omitempty"` // 0: there is no entry
+	CurrentFence         *uint64  `json:"current_fence,omitempty"`    // 0: the lock is free
+	Holder               *Holder  `json:"holder,omitempty"`
+	Held                 []HeldBy `json:"held,omitempty"`            // of several locks asked for together: those not to be had
+	QueuePosition        int      `json:"queue_position,omitempty"`  // from 1
+	Slots                int      `json:"slots,omitempty"`           // limit-mismatch: of the lock
+	RequestedSlots       int      `json:"requested_slots,omitempty"` // limit-mismatch: asked for
+	OldestRevision       uint64   `json:"oldest_revision,omitempty"` // compacted
+	OldestID             uint64   `json:"oldest_id,omitempty"`       // compacted, of a node's events
+	Operation            *int     `json:"operation,omitempty"`       // of a transaction: index of the one that was refused
+	LockDelayRemainingMS int64    `json:"lock_delay_remaining_ms,omitempty"`
+}
+
+// A HeldBy is one lock that was not to be had.
+type HeldBy struct {
+	Name                 string  `json:"name"`
 	Holder               *Holder `json:"holder,omitempty"`
-	QueuePosition        int     `json:"queue_position,omitempty"` // from 1
+	QueuePosition        int     `json:"queue_position,omitempty"`
 	LockDelayRemainingMS int64   `json:"lock_delay_remaining_ms,omitempty"`
 }
 

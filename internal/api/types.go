@@ -18,6 +18,12 @@ type SessionCreated struct {
 type KeptAlive struct {
 	TTLMS       int64 `json:"ttl_ms"`
 	ExpiresInMS int64 `json:"expires_in_ms"`
+
+	// With ?hold= only.
+	HeldMS   int64   `json:"held_ms,omitempty"`  // the answer was held back so long, and the lease begins at the end of it
+	Revision uint64  `json:"revision,omitempty"` // for ?since= of the next keepalive
+	Events   []Event `json:"events,omitempty"`   // news of the session, in order
+	Missed   bool    `json:"missed,omitempty"`   // there may have been more: read the session anew
 }
 
 // SessionInfo is what a listing tells of a session.
@@ -49,13 +55,16 @@ type Held struct {
 type Acquire struct {
 	Session string `json:"session,omitempty"`
 	TTL     string `json:"ttl,omitempty"`
-	Mode    string `json:"mode,omitempty"`  // "exclusive", which is also what "" means
-	Slots   int    `json:"slots,omitempty"` // 1, which is also what absence means
+	Mode    string `json:"mode,omitempty"`  // one of the modes; "" means exclusive
+	Slots   int    `json:"slots,omitempty"` // more than 1: a semaphore; absence means 1
 	Note    string `json:"note,omitempty"`
 }
 
-// ModeExclusive is the mode of a lock with at most one holder.
-const ModeExclusive = "exclusive"
+// The modes of a grant.
+const (
+	ModeExclusive = "exclusive"
+	ModeShared    = "shared"
+)
 
 // Grant answers Acquire.
 type Grant struct {
@@ -63,17 +72,103 @@ type Grant struct {
 	Session     string `json:"session"`
 	Fence       uint64 `json:"fence"`
 	Mode        string `json:"mode"`
+	Slots       int    `json:"slots,omitempty"`         // of a semaphore
 	ExpiresInMS *int64 `json:"expires_in_ms,omitempty"` // absent: not known to the answering node
 	WaitedMS    int64  `json:"waited_ms"`
+}
+
+// AcquireAll is the body of POST /v1/locks:acquire.
+type AcquireAll struct {
+	Session string   `json:"session"`
+	Names   []string `json:"names"`
+	Note    string   `json:"note,omitempty"`
+}
+
+// Grants answers it.
+type Grants struct {
+	Locks []Held `json:"locks"`
+}
+
+// AskYield is the body of POST /v1/locks/{name}:yield.
+type AskYield struct {
+	Within string `json:"within,omitempty"` // then the grants are ended; absent: the holders are only asked
+	Reason string `json:"reason,omitempty"`
+}
+
+// Fence is the body of PUT /v1/fences/{resource}.
+type Fence struct {
+	Fence uint64 `json:"fence"`
+}
+
+// Highest answers PUT and GET /v1/fences/{resource}.
+type Highest struct {
+	Highest uint64 `json:"highest"`
+}
+
+// Campaign is the body of PUT /v1/elections/{name}. TTL goes only without
+// Session.
+type Campaign struct {
+	Session string `json:"session,omitempty"`
+	TTL     string `json:"ttl,omitempty"`
+	Value   string `json:"value,omitempty"`
+	Note    string `json:"note,omitempty"`
+}
+
+// Proclaim is the body of PATCH /v1/elections/{name}.
+type Proclaim struct {
+	Value string `json:"value"`
+}
+
+// Transfer is the body of POST /v1/elections/{name}:transfer.
+type Transfer struct {
+	To string `json:"to"` // the session of a candidate
+}
+
+// Term answers a campaign, a proclamation and a transfer.
+type Term struct {
+	Name        string `json:"name"`
+	Session     string `json:"session,omitempty"` // absent of a proclamation
+	Term        uint64 `json:"term"`              // the fence of the leader's grant
+	ExpiresInMS *int64 `json:"expires_in_ms,omitempty"`
+	WaitedMS    int64  `json:"waited_ms"`
+}
+
+// An Election as it is read.
+type Election struct {
+	Name            string      `json:"name"`
+	Leader          *Leader     `json:"leader,omitempty"` // absent: nobody leads
+	Candidates      []Candidate `json:"candidates"`       // in the order in which they would be elected
+	Past            []Past      `json:"past"`             // newest first
+	ChangedRevision uint64      `json:"changed_revision"` // the ETag
+}
+
+// A Leader of an election.
+type Leader struct {
+	Session     string `json:"session"`
+	Owner       string `json:"owner"`
+	Term        uint64 `json:"term"`
+	Value       string `json:"value"`
+	HeldMS      *int64 `json:"held_ms,omitempty"`
+	ExpiresInMS *int64 `json:"expires_in_ms,omitempty"`
+}
+
+// A Candidate of an election.
+type Candidate struct {
+	Session string `json:"session"`
+	Owner   string `json:"owner"`
+	Value   string `json:"value"`
+	Since   uint64 `json:"since"` // revision
 }
 
 // A Lock as it is read.
 type Lock struct {
 	Name                 string   `json:"name"`
+	Slots                int      `json:"slots,omitempty"` // of a semaphore
 	Holders              []Holder `json:"holders"`
 	Waiters              []Waiter `json:"waiters"` // in the order in which they are served
 	Past                 []Past   `json:"past"`    // newest first
-	ChangedRevision      uint64   `json:"changed_revision"`
+	Yield                *Yield   `json:"yield,omitempty"`
+	ChangedRevision      uint64   `json:"changed_revision"` // the ETag
 	LockDelayRemainingMS int64    `json:"lock_delay_remaining_ms,omitempty"`
 }
 
@@ -82,7 +177,9 @@ type Holder struct {
 	Session     string `json:"session"`
 	Owner       string `json:"owner"` // the session's name, or its id
 	Fence       uint64 `json:"fence"`
+	Mode        string `json:"mode"`
 	Note        string `json:"note,omitempty"`
+	Value       string `json:"value,omitempty"`   // what the leader of an election publishes
 	Since       uint64 `json:"since"`             // revision
 	HeldMS      *int64 `json:"held_ms,omitempty"` // how long the answering node has seen it held
 	ExpiresInMS *int64 `json:"expires_in_ms,omitempty"`
@@ -92,7 +189,16 @@ type Holder struct {
 type Waiter struct {
 	Session string `json:"session"`
 	Owner   string `json:"owner"`
+	Mode    string `json:"mode"`
+	Note    string `json:"note,omitempty"`
 	Since   uint64 `json:"since"` // revision
+}
+
+// A Yield tells that holders have been asked to let go.
+type Yield struct {
+	Since       uint64 `json:"since"` // revision
+	Reason      string `json:"reason,omitempty"`
+	RemainingMS *int64 `json:"remaining_ms,omitempty"` // until their grants are ended; absent: never, or not known here
 }
 
 // A Past holder of a lock.
@@ -101,7 +207,7 @@ type Past struct {
 	Owner   string `json:"owner"`
 	Fence   uint64 `json:"fence"`
 	Ended   uint64 `json:"ended"`  // revision
-	Reason  string `json:"reason"` // "released", "expired", "ended", "forced" or "forced: " and why
+	Reason  string `json:"reason"` // "released", "expired", "ended", "forced", "yielded", "transferred", "upgraded"; some with ": " and why
 }
 
 // An Entry is a config entry as JSON: in lists, and alone with
@@ -143,7 +249,123 @@ type Locks struct {
 
 // Entries is a page of config entries.
 type Entries struct {
-	Entries  []Entry `json:"entries"`
-	Revision uint64  `json:"revision"`
-	Next     string  `json:"next,omitempty"`
+	Entries  []Entry  `json:"entries"`
+	Prefixes []string `json:"prefixes,omitempty"` // with ?delimiter=: keys up to and with the first one after the prefix, each once
+	Revision uint64   `json:"revision"`
+	Next     string   `json:"next,omitempty"`
 }
+
+// A Transaction is the body of POST /v1/transactions.
+type Transaction struct {
+	If   []If `json:"if,omitempty"`
+	Then []Op `json:"then,omitempty"`
+	Else []Op `json:"else,omitempty"`
+}
+
+// An If is a condition: one of Key, Session and Lock, and for a Key one of
+// Revision (0: absent), Exists, Value and ValueBase64, for a Lock its Fence.
+type If struct {
+	Key         *string `json:"key,omitempty"`
+	Revision    *uint64 `json:"revision,omitempty"`
+	Exists      *bool   `json:"exists,omitempty"`
+	Value       *string `json:"value,omitempty"`
+	ValueBase64 *string `json:"value_base64,omitempty"`
+	Session     *string `json:"session,omitempty"` // is alive
+	Lock        *string `json:"lock,omitempty"`    // its grant of Fence is current
+	Fence       *uint64 `json:"fence,omitempty"`
+}
+
+// An Op is one operation: one of Put, Get, Delete and DeletePrefix; the other
+// fields go with Put.
+type Op struct {
+	Put          *string `json:"put,omitempty"`
+	Get          *string `json:"get,omitempty"`
+	Delete       *string `json:"delete,omitempty"`
+	DeletePrefix *string `json:"delete_prefix,omitempty"`
+	Value        *string `json:"value,omitempty"`
+	ValueBase64  *string `json:"value_base64,omitempty"`
+	ContentType  string  `json:"content_type,omitempty"`
+	Session      string  `json:"session,omitempty"` // the entry goes with it
+}
+
+// Transacted answers a Transaction.
+type Transacted struct {
+	Succeeded bool     `json:"succeeded"`
+	Revision  uint64   `json:"revision"`
+	Failed    []Failed `json:"failed,omitempty"` // every condition that did not hold
+	Results   []Result `json:"results"`          // one for each operation that was run
+}
+
+// A Failed condition.
+type Failed struct {
+	Index   int    `json:"index"`   // in if, from 0
+	Current uint64 `json:"current"` // revision of the entry or fence of the lock; 0 if there is none
+}
+
+// A Result is what one operation did.
+type Result struct {
+	Op      string `json:"op"` // "put", "get", "delete" or "delete_prefix"
+	Key     string `json:"key"`
+	Entry   *Entry `json:"entry,omitempty"`   // put and get; of a put without its value. Absent: no such entry
+	Deleted *int   `json:"deleted,omitempty"` // delete and delete_prefix: how many entries
+}
+
+// The types of events.
+const (
+	EventPut      = "put"      // a config entry was written
+	EventDelete   = "delete"   // a config entry was deleted
+	EventExpire   = "expire"   // a config entry went with its session
+	EventLock     = "lock"     // a lock was granted, or changed its mode
+	EventUnlock   = "unlock"   // a grant ended, of a lock or of leadership
+	EventLeader   = "leader"   // an election was won, or its leader proclaims
+	EventSession  = "session"  // a session was opened, or ended
+	EventYield    = "yield"    // a holder is asked to let go
+	EventBookmark = "bookmark" // everything up to the revision has been told
+	EventError    = "error"    // the stream ends; Problem says why, Revision where to go on
+)
+
+// An Event is one line of a stream: the data of an SSE message, whose event is
+// Type and whose id is Revision, or a line of NDJSON.
+//
+// One revision's events come together. All but the last have More, and in SSE
+// no id, so that who resumes after an id has missed nothing.
+type Event struct {
+	Type     string   `json:"type"`
+	Revision uint64   `json:"revision"` // of news in a keepalive, that of the answer
+	More     bool     `json:"more,omitempty"`
+	Name     string   `json:"name,omitempty"`  // config key, lock, election or session
+	Entry    *Entry   `json:"entry,omitempty"` // put
+	Session  string   `json:"session,omitempty"`
+	Owner    string   `json:"owner,omitempty"`
+	Fence    uint64   `json:"fence,omitempty"` // of an election: the term
+	Mode     string   `json:"mode,omitempty"`
+	Value    string   `json:"value,omitempty"` // leader: what is published
+	WithinMS int64    `json:"within_ms,omitempty"`
+	Reason   string   `json:"reason,omitempty"`
+	Problem  *Problem `json:"problem,omitempty"`
+}
+
+// An Explanation answers GET /v1/explain/locks/{name}: why the lock is not
+// granted to whoever asks for it now.
+type Explanation struct {
+	Name     string   `json:"name"`
+	Free     bool     `json:"free"`               // it would be granted at once, in exclusive mode
+	Reasons  []Reason `json:"reasons"`            // why not, the first to end first
+	Position int      `json:"position,omitempty"` // with ?session=: its place in the queue, from 1
+	Lock     *Lock    `json:"lock,omitempty"`     // absent: nothing is known of the lock
+}
+
+// A Reason why a lock is not granted.
+type Reason struct {
+	Code string `json:"code"` // one of the reasons
+	Text string `json:"text"` // for people
+}
+
+// The reasons.
+const (
+	ReasonHeld      = "held"       // somebody holds it
+	ReasonShared    = "shared"     // readers hold it
+	ReasonFull      = "full"       // all slots are taken
+	ReasonQueue     = "queue"      // others wait for longer
+	ReasonLockDelay = "lock-delay" // a holder expired, and its lock-delay runs
+)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -27,6 +28,8 @@ type Config struct {
 	// HTTP is the address of the first node's API, host:port; the others take
 	// the ports that follow. Port 0, the default, lets the system choose.
 	HTTP string
+	// Zones are where the nodes stand, in turn. None means nowhere.
+	Zones []string
 	// Node is the template for every node; names, directories and addresses
 	// are filled in.
 	Node node.Config
@@ -120,11 +123,14 @@ func (c *Cluster) plan(i int) (*member, error) {
 		}
 		m.cfg.HTTP = net.JoinHostPort(host, strconv.FormatUint(p, 10))
 	}
+	if len(c.cfg.Zones) > 0 {
+		m.cfg.Zone = c.cfg.Zones[i%len(c.cfg.Zones)]
+	}
 	m.cfg.Bootstrap = i == 0
 	if i > 0 {
 		m.cfg.Join = []string{c.members[0].cfg.Gossip}
 	}
-	m.cfg.Voters = c.cfg.Nodes
+	m.cfg.Voters = cmp.Or(c.cfg.Node.Voters, c.cfg.Nodes)
 	m.cfg.Faults = &c.Faults
 	m.cfg.Log = c.cfg.Log.With("node", m.name)
 	return m, nil
@@ -160,7 +166,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 			if err := m.end.failed(); err != nil {
 				return fmt.Errorf("%s stopped: %w", m.name, err)
 			}
-			if !m.node.Ready() || len(c.cfg.Node.Join) == 0 && !m.node.Voter() {
+			if !m.node.Ready() || c.allVote() && !m.node.Voter() {
 				waiting = m.name
 				break
 			}
@@ -174,6 +180,11 @@ func (c *Cluster) Ready(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// allVote reports whether every node is to be a voter of main.
+func (c *Cluster) allVote() bool {
+	return len(c.cfg.Node.Join) == 0 && cmp.Or(c.cfg.Node.Voters, c.cfg.Nodes) >= c.cfg.Nodes
 }
 
 // snapshot copies the members under the lock.
@@ -219,6 +230,19 @@ func (c *Cluster) Kill(name string) error {
 	})
 }
 
+// Leave stops a node as SIGTERM would: it hands over what it leads and takes leave.
+func (c *Cluster) Leave(name string) error {
+	return c.with(name, func(m *member) error {
+		if m.node == nil || m.paused {
+			return fmt.Errorf("%s is not running", name)
+		}
+		m.cancel()
+		<-m.end.done
+		m.node = nil
+		return m.end.err
+	})
+}
+
 // Restart starts a node that is down, on its old data and addresses; one that
 // is running is killed first.
 func (c *Cluster) Restart(name string) error {
@@ -235,6 +259,38 @@ func (c *Cluster) Restart(name string) error {
 		return err
 	}
 	return c.Restart(name)
+}
+
+// Wipe starts a node that is down with an empty disk, under its old name and
+// addresses: another node, as far as the others are concerned.
+func (c *Cluster) Wipe(name string) error {
+	var join []string
+	for _, m := range c.snapshot() {
+		if m.node != nil && m.name != name {
+			join = append(join, m.cfg.Gossip)
+		}
+	}
+	return c.with(name, func(m *member) error {
+		if m.node != nil {
+			return fmt.Errorf("%s is running", name)
+		}
+		if err := os.RemoveAll(m.cfg.DataDir); err != nil {
+			return err
+		}
+		m.cfg.Bootstrap, m.cfg.Join = false, join
+		return c.start(m)
+	})
+}
+
+// Ended returns why a node's run ended, if it has.
+func (c *Cluster) Ended(name string) (err error) {
+	_ = c.with(name, func(m *member) error {
+		if m.end != nil {
+			err = m.end.failed()
+		}
+		return nil
+	})
+	return err
 }
 
 var errRunning = errors.New("the node is running")

@@ -42,12 +42,16 @@ var packets = []replica.Packet{
 	{Group: 1, Msg: paxos.Sealed{Config: 3, At: 17}},
 	{Group: 1, Msg: paxos.SnapshotChunk{Slot: 17, Offset: 8, Size: 16, Sum: 0xdeadbeef, Data: []byte("eight")}},
 	{Msg: leader.Heartbeat{Seq: 1, Sent: 2, Incarnation: 3, Healthy: true}},
-	{Msg: leader.Heartbeat{Reply: true, Seq: 1, Sent: 2, Incarnation: 3, Groups: []leader.Report{
-		{Group: 1, Config: 2, Own: ballot(3, 4), Followed: ballot(5, 6), Content: true, Leading: true}}}},
+	{Msg: leader.Heartbeat{Reply: true, Seq: 1, Sent: 2, Clock: 4, Lease: 150_000_000, Incarnation: 3, Have: 12, Since: 13, Version: 14, Whole: true, Taken: true, Groups: []leader.Report{
+		{Group: 1, Config: 2, Asks: true, Own: ballot(3, 4), Followed: ballot(5, 6), Content: true, Leading: true, Bound: ballot(7, 8), Decided: 9, Distance: 10}}}},
 	{Msg: leader.Claim{Group: 1, Config: 2, Ballot: ballot(3, 4)}},
 	{Msg: leader.Grant{Group: 1, Config: 2, Ballot: ballot(3, 4), OK: true, Reason: 5}},
-	{Group: 1, Msg: replica.Forward{ID: 1 << 32, Hops: 1, Kind: replica.KindAsk, Payload: []byte{0, 255}}},
+	{Msg: leader.Claims{All: []leader.Claim{{Group: 1, Config: 2, Ballot: ballot(3, 4)}, {Group: 5, Config: 6, Ballot: ballot(7, 8)}}}},
+	{Msg: leader.Grants{All: []leader.Grant{{Group: 1, Config: 2, Ballot: ballot(3, 4), OK: true}, {Group: 5, Config: 6, Ballot: ballot(7, 8), Reason: 9}}}},
+	{Msg: leader.Release{Group: 1, Config: 2, Ballot: ballot(3, 4), To: 5}},
+	{Group: 1, Msg: replica.Forward{ID: 1 << 32, To: 7, Hops: 1, Kind: replica.KindAsk, Payload: []byte{0, 255}}},
 	{Group: 1, Msg: replica.Answer{ID: 9, Outcome: replica.NotLeader, Slot: 4, Leader: 5, Payload: []byte("p")}},
+	{Msg: Saved{Position: 1 << 40}},
 }
 
 func TestPacketsSurvive(t *testing.T) {
@@ -67,6 +71,7 @@ func TestBytesOnTheWire(t *testing.T) {
 		fmt.Fprintf(&b, "%T %x\n", p.Msg, AppendPacket(nil, p))
 	}
 	fmt.Fprintf(&b, "header %x\n", AppendRecord(nil, AppendHeader(nil, header)))
+	fmt.Fprintf(&b, "header with a floor %x\n", AppendRecord(nil, AppendHeader(nil, above(header))))
 	fmt.Fprintf(&b, "vote %x\n", AppendRecord(nil, AppendVote(nil, vote)))
 	fmt.Fprintf(&b, "frame %x\n", AppendFrame(nil, packets[:2]))
 	golden := filepath.Join("testdata", "wire.txt")
@@ -85,12 +90,23 @@ func TestBytesOnTheWire(t *testing.T) {
 }
 
 var header = paxos.Header{Membership: members, Promised: ballot(3, 4), Decided: 30, Snapshot: 20, Trimmed: 10}
+
+// above returns h with a floor.
+func above(h paxos.Header) paxos.Header {
+	h.Floor = 300
+	return h
+}
+
 var vote = paxos.SlotVote{Slot: 31, Config: 2, Chosen: true, Vote: synod.Vote{Ballot: ballot(3, 1), Value: "v"}}
 
 func TestRecordsSurvive(t *testing.T) {
-	h, err := DecodeHeader(AppendHeader(nil, header))
-	if err != nil || !reflect.DeepEqual(h, header) {
-		t.Errorf("header: %+v, %v", h, err)
+	for _, want := range []paxos.Header{header, above(header)} {
+		if h, err := DecodeHeader(AppendHeader(nil, want)); err != nil || !reflect.DeepEqual(h, want) {
+			t.Errorf("header: %+v, %v", h, err)
+		}
+	}
+	if h, err := DecodeHeader(append(AppendHeader(nil, header), 0)); err == nil {
+		t.Errorf("a floor of 0 became %+v", h)
 	}
 	v, err := DecodeVote(AppendVote(nil, vote))
 	if err != nil || v != vote {
@@ -190,6 +206,7 @@ func FuzzReadFrame(f *testing.F) {
 
 func FuzzDecodeRecords(f *testing.F) {
 	f.Add(AppendHeader(nil, header))
+	f.Add(AppendHeader(nil, above(header)))
 	f.Add(AppendVote(nil, vote))
 	f.Add(AppendMembership(nil, members))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -23,12 +23,19 @@ const (
 	tagLearned   = 9
 	tagSealed    = 10
 	tagChunk     = 11
-	tagHeartbeat = 32
-	tagClaim     = 33
+	tagClaim     = 33 // 32 was a heartbeat that said everything each time
 	tagGrant     = 34
+	tagRelease   = 35
+	tagHeartbeat = 36
+	tagClaims    = 37
+	tagGrants    = 38
 	tagForward   = 64
 	tagAnswer    = 65
+	tagSaved     = 96
 )
+
+// firstLeader is the first tag of the messages between leader machines.
+const firstLeader = 32
 
 // AppendPacket appends p to dst. It panics on a message type that this package
 // does not know, which only a bug can bring about.
@@ -40,13 +47,15 @@ func AppendPacket(dst []byte, p replica.Packet) []byte {
 	case leader.Message:
 		return appendLeader(dst, m)
 	case replica.Forward:
-		dst = appendUint(append(dst, tagForward), m.ID)
+		dst = appendUint(appendUint(append(dst, tagForward), m.ID), m.To)
 		dst = append(dst, m.Hops, byte(m.Kind))
 		return appendString(dst, m.Payload)
 	case replica.Answer:
 		dst = appendUint(append(dst, tagAnswer), m.ID)
 		dst = appendUint(append(dst, byte(m.Outcome)), uint64(m.Slot))
 		return appendString(appendUint(dst, uint64(m.Leader)), m.Payload)
+	case Saved:
+		return appendUint(append(dst, tagSaved), m.Position)
 	}
 	panic(fmt.Sprintf("codec: unknown message %T", p.Msg))
 }
@@ -103,23 +112,53 @@ func appendLeader(b []byte, m leader.Message) []byte {
 	case leader.Heartbeat:
 		b = appendBool(append(b, tagHeartbeat), m.Reply)
 		b = appendUint(appendUint(b, m.Seq), uint64(m.Sent))
+		b = appendUint(appendUint(b, uint64(m.Clock)), uint64(m.Lease))
 		b = appendBool(appendUint(b, m.Incarnation), m.Healthy)
+		b = appendUint(appendUint(appendUint(b, m.Have), m.Since), m.Version)
+		b = appendBool(appendBool(b, m.Whole), m.Taken)
 		b = appendUint(b, uint64(len(m.Groups)))
 		for _, r := range m.Groups {
-			b = appendUint(appendUint(b, r.Group), uint64(r.Config))
-			b = appendBallot(appendBallot(b, r.Own), r.Followed)
-			b = appendBool(appendBool(b, r.Content), r.Leading)
+			b = appendReport(b, r)
 		}
 		return b
 	case leader.Claim:
-		b = appendUint(append(b, tagClaim), m.Group)
-		return appendBallot(appendUint(b, uint64(m.Config)), m.Ballot)
+		return appendClaim(append(b, tagClaim), m)
+	case leader.Claims:
+		b = appendUint(append(b, tagClaims), uint64(len(m.All)))
+		for _, c := range m.All {
+			b = appendClaim(b, c)
+		}
+		return b
 	case leader.Grant:
-		b = appendUint(append(b, tagGrant), m.Group)
+		return appendGrant(append(b, tagGrant), m)
+	case leader.Grants:
+		b = appendUint(append(b, tagGrants), uint64(len(m.All)))
+		for _, g := range m.All {
+			b = appendGrant(b, g)
+		}
+		return b
+	case leader.Release:
+		b = appendUint(append(b, tagRelease), m.Group)
 		b = appendBallot(appendUint(b, uint64(m.Config)), m.Ballot)
-		return append(appendBool(b, m.OK), m.Reason)
+		return appendUint(b, uint64(m.To))
 	}
 	panic(fmt.Sprintf("codec: unknown message %T", m))
+}
+
+func appendReport(b []byte, r leader.Report) []byte {
+	b = appendBool(appendUint(appendUint(b, r.Group), uint64(r.Config)), r.Asks)
+	b = appendBallot(appendBallot(b, r.Own), r.Followed)
+	b = appendBool(appendBool(b, r.Content), r.Leading)
+	return appendUint(appendUint(appendBallot(b, r.Bound), r.Decided), uint64(r.Distance))
+}
+
+func appendClaim(b []byte, m leader.Claim) []byte {
+	return appendBallot(appendUint(appendUint(b, m.Group), uint64(m.Config)), m.Ballot)
+}
+
+func appendGrant(b []byte, m leader.Grant) []byte {
+	b = appendBallot(appendUint(appendUint(b, m.Group), uint64(m.Config)), m.Ballot)
+	return append(appendBool(b, m.OK), m.Reason)
 }
 
 func appendRound(b []byte, c paxos.ConfigID, bal synod.Ballot) []byte {
@@ -143,17 +182,19 @@ func DecodePacket(b []byte) (replica.Packet, error) {
 	d := &decoder{b: b}
 	p := replica.Packet{Group: paxos.GroupID(d.uint())}
 	switch tag := d.byte(); {
-	case tag < tagHeartbeat:
+	case tag < firstLeader:
 		p.Msg = d.paxos(tag)
 	case tag < tagForward:
 		p.Msg = d.leader(tag)
 	case tag == tagForward:
-		p.Msg = replica.Forward{ID: d.uint(), Hops: d.byte(), Kind: replica.RequestKind(d.byte()), Payload: d.copied()}
+		p.Msg = replica.Forward{ID: d.uint(), To: d.uint(), Hops: d.byte(), Kind: replica.RequestKind(d.byte()), Payload: d.copied()}
 	case tag == tagAnswer:
 		p.Msg = replica.Answer{
 			ID: d.uint(), Outcome: replica.Outcome(d.byte()), Slot: d.slot(),
 			Leader: synod.NodeID(d.uint()), Payload: d.copied(),
 		}
+	case tag == tagSaved:
+		p.Msg = Saved{Position: d.uint()}
 	default:
 		d.fail()
 	}
@@ -203,29 +244,60 @@ func (d *decoder) leader(tag byte) leader.Message {
 	switch tag {
 	case tagHeartbeat:
 		m := leader.Heartbeat{
-			Reply: d.bool(), Seq: d.uint(), Sent: leader.Instant(d.below(math.MaxInt64)),
+			Reply: d.bool(), Seq: d.uint(), Sent: leader.Instant(d.int64()),
+			Clock: leader.Instant(d.int64()), Lease: d.int64(),
 			Incarnation: d.uint(), Healthy: d.bool(),
+			Have: d.uint(), Since: d.uint(), Version: d.uint(), Whole: d.bool(), Taken: d.bool(),
 		}
-		const least = 8 // bytes of the shortest report
-		if n := d.count(least); n > 0 {
-			m.Groups = make([]leader.Report, n)
-		}
-		for i := range m.Groups {
-			m.Groups[i] = leader.Report{
-				Group: d.uint(), Config: d.uint32(), Own: d.ballot(), Followed: d.ballot(),
-				Content: d.bool(), Leading: d.bool(),
-			}
-		}
+		const least = 13 // bytes of the shortest report
+		m.Groups = list(d, least, d.report)
 		return m
 	case tagClaim:
-		return leader.Claim{Group: d.uint(), Config: d.uint32(), Ballot: d.ballot()}
+		return d.claim()
+	case tagClaims:
+		return leader.Claims{All: list(d, 4, d.claim)}
 	case tagGrant:
-		return leader.Grant{Group: d.uint(), Config: d.uint32(), Ballot: d.ballot(), OK: d.bool(), Reason: d.byte()}
+		return d.grant()
+	case tagGrants:
+		return leader.Grants{All: list(d, 6, d.grant)}
+	case tagRelease:
+		return leader.Release{Group: d.uint(), Config: d.uint32(), Ballot: d.ballot(), To: synod.NodeID(d.uint())}
 	}
 	d.fail()
 	return nil
 }
 
+// list decodes a number and so many of what one decodes, each of at least so many
+// bytes; nil if there are none.
+func list[V any](d *decoder, least int, one func() V) []V {
+	n := d.count(least)
+	if n == 0 {
+		return nil
+	}
+	vs := make([]V, n)
+	for i := range vs {
+		vs[i] = one()
+	}
+	return vs
+}
+
+func (d *decoder) report() leader.Report {
+	return leader.Report{
+		Group: d.uint(), Config: d.uint32(), Asks: d.bool(), Own: d.ballot(), Followed: d.ballot(),
+		Content: d.bool(), Leading: d.bool(),
+		Bound: d.ballot(), Decided: d.uint(), Distance: d.int64(),
+	}
+}
+
+func (d *decoder) claim() leader.Claim {
+	return leader.Claim{Group: d.uint(), Config: d.uint32(), Ballot: d.ballot()}
+}
+
+func (d *decoder) grant() leader.Grant {
+	return leader.Grant{Group: d.uint(), Config: d.uint32(), Ballot: d.ballot(), OK: d.bool(), Reason: d.byte()}
+}
+
+func (d *decoder) int64() int64           { return int64(d.below(math.MaxInt64)) }
 func (d *decoder) slot() paxos.Slot       { return paxos.Slot(d.uint()) }
 func (d *decoder) config() paxos.ConfigID { return paxos.ConfigID(d.uint32()) }
 

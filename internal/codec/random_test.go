@@ -67,9 +67,17 @@ func (s source) membership() paxos.Membership {
 
 func (s source) report() leader.Report {
 	return leader.Report{
-		Group: s.uint(), Config: uint32(s.config()), Own: s.ballot(), Followed: s.ballot(),
-		Content: s.bool(), Leading: s.bool(),
+		Group: s.uint(), Config: uint32(s.config()), Asks: s.bool(), Own: s.ballot(), Followed: s.ballot(),
+		Content: s.bool(), Leading: s.bool(), Bound: s.ballot(), Decided: s.uint(), Distance: int64(s.uint() >> 1),
 	}
+}
+
+func (s source) claim() leader.Claim {
+	return leader.Claim{Group: s.uint(), Config: uint32(s.config()), Ballot: s.ballot()}
+}
+
+func (s source) grant() leader.Grant {
+	return leader.Grant{Group: s.uint(), Config: uint32(s.config()), Ballot: s.ballot(), OK: s.bool(), Reason: s.byte()}
 }
 
 // message draws a message of the same type as sample.
@@ -99,17 +107,27 @@ func (s source) message(sample any) any {
 		return paxos.SnapshotChunk{Slot: s.slot(), Offset: s.uint(), Size: s.uint(), Sum: uint32(s.config()), Data: s.bytes()}
 	case leader.Heartbeat:
 		return leader.Heartbeat{
-			Reply: s.bool(), Seq: s.uint(), Sent: leader.Instant(s.uint() >> 1), Incarnation: s.uint(), Healthy: s.bool(),
+			Reply: s.bool(), Seq: s.uint(), Sent: leader.Instant(s.uint() >> 1),
+			Clock: leader.Instant(s.uint() >> 1), Lease: int64(s.uint() >> 1), Incarnation: s.uint(), Healthy: s.bool(),
+			Have: s.uint(), Since: s.uint(), Version: s.uint(), Whole: s.bool(), Taken: s.bool(),
 			Groups: several(s, s.report),
 		}
 	case leader.Claim:
-		return leader.Claim{Group: s.uint(), Config: uint32(s.config()), Ballot: s.ballot()}
+		return s.claim()
+	case leader.Claims:
+		return leader.Claims{All: several(s, s.claim)}
 	case leader.Grant:
-		return leader.Grant{Group: s.uint(), Config: uint32(s.config()), Ballot: s.ballot(), OK: s.bool(), Reason: s.byte()}
+		return s.grant()
+	case leader.Grants:
+		return leader.Grants{All: several(s, s.grant)}
+	case leader.Release:
+		return leader.Release{Group: s.uint(), Config: uint32(s.config()), Ballot: s.ballot(), To: synod.NodeID(s.uint())}
 	case replica.Forward:
-		return replica.Forward{ID: s.uint(), Hops: s.byte(), Kind: replica.RequestKind(s.byte()), Payload: s.bytes()}
+		return replica.Forward{ID: s.uint(), To: s.uint(), Hops: s.byte(), Kind: replica.RequestKind(s.byte()), Payload: s.bytes()}
 	case replica.Answer:
 		return replica.Answer{ID: s.uint(), Outcome: replica.Outcome(s.byte()), Slot: s.slot(), Leader: synod.NodeID(s.uint()), Payload: s.bytes()}
+	case Saved:
+		return Saved{Position: s.uint()}
 	}
 	s.Fatalf("no generator for %T", sample)
 	return nil
@@ -142,7 +160,7 @@ func TestRandomPacketsSurvive(t *testing.T) {
 func TestRandomRecordsSurvive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := source{t}
-		h := paxos.Header{Membership: s.membership(), Promised: s.ballot(), Decided: s.slot(), Snapshot: s.slot(), Trimmed: s.slot()}
+		h := paxos.Header{Membership: s.membership(), Promised: s.ballot(), Decided: s.slot(), Snapshot: s.slot(), Trimmed: s.slot(), Floor: s.config()}
 		if got, err := DecodeHeader(AppendHeader(nil, h)); err != nil || !reflect.DeepEqual(got, h) {
 			t.Fatalf("got %+v, %v; want %+v", got, err, h)
 		}

@@ -34,12 +34,17 @@ func OpenRecord(b []byte) ([]byte, error) {
 	return content, nil
 }
 
-// AppendHeader appends the content of a header's record.
+// AppendHeader appends the content of a header's record. A floor is at its end, if
+// there is one; earlier versions know of none.
 func AppendHeader(b []byte, h paxos.Header) []byte {
 	b = AppendMembership(b, h.Membership)
 	b = appendBallot(b, h.Promised)
 	b = appendUint(appendUint(b, uint64(h.Decided)), uint64(h.Snapshot))
-	return appendUint(b, uint64(h.Trimmed))
+	b = appendUint(b, uint64(h.Trimmed))
+	if h.Floor > 0 {
+		b = appendUint(b, uint64(h.Floor))
+	}
+	return b
 }
 
 // DecodeHeader is the inverse of AppendHeader.
@@ -48,6 +53,11 @@ func DecodeHeader(b []byte) (paxos.Header, error) {
 	h := paxos.Header{
 		Membership: d.membership(), Promised: d.ballot(),
 		Decided: d.slot(), Snapshot: d.slot(), Trimmed: d.slot(),
+	}
+	if len(d.b) > 0 {
+		if h.Floor = d.config(); h.Floor == 0 {
+			d.fail()
+		}
 	}
 	if err := d.end(); err != nil {
 		return paxos.Header{}, err

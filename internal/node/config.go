@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/prytany/prytany/internal/storage"
 	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/locks"
 )
@@ -21,6 +22,10 @@ type Config struct {
 	// DataDir is where the node keeps what it must not forget. It is created
 	// if need be, and belongs to one node of one cluster for ever.
 	DataDir string
+	// LogStore is how a new DataDir keeps promises and votes: storage.LogBolt or
+	// storage.LogAppend. Empty means storage.DefaultLogStore. A DataDir that has a
+	// log keeps it.
+	LogStore string
 
 	// Bootstrap makes an empty DataDir the first node of a new cluster; with
 	// a DataDir that has a cluster already it changes nothing.
@@ -47,10 +52,22 @@ type Config struct {
 	// 0 means 3.
 	Voters int
 
+	// ReplaceAfter is for how long gossip must have shown a voter dead until the
+	// leader of its group has another node take its place, if there is one and a
+	// quorum is alive without it. 0 means never.
+	ReplaceAfter time.Duration
+	// ReplaceFrom is the number of voters from which on a group has dead ones
+	// replaced. 0 means 5.
+	ReplaceFrom int
+
 	// Timing is the failure detector's; see leader.Config for the defaults.
 	Timing leader.Config
 	// TickEvery is the length of a protocol tick. 0 means 50 ms.
 	TickEvery time.Duration
+	// LeaseReads lets this node, while it leads, answer reads without asking a
+	// quorum, for as long as a quorum is bound to it by its leases. It rests on
+	// clocks: their rates on any two voters must differ by less than 1 %.
+	LeaseReads bool
 	// SnapshotSlots is the number of slots between snapshots. 0 means 10000.
 	SnapshotSlots int
 
@@ -73,6 +90,10 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("a node needs a data directory")
 	case c.Voters < 0 || c.Voters > 9:
 		return c, errors.New("the wanted number of voters is 1 to 9")
+	case c.LogStore != "" && c.LogStore != storage.LogBolt && c.LogStore != storage.LogAppend:
+		return c, fmt.Errorf("a node keeps its log as %s or %s, not as %q", storage.LogBolt, storage.LogAppend, c.LogStore)
+	case c.ReplaceAfter < 0 || c.ReplaceFrom < 0 || c.ReplaceFrom > 9:
+		return c, errors.New("dead voters are replaced after a time that is not negative, in groups of 1 to 9 voters or more")
 	}
 	c.HTTP = orDefault(c.HTTP, "127.0.0.1:7480")
 	c.Peer = orDefault(c.Peer, "127.0.0.1:7481")

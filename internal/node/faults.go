@@ -4,14 +4,15 @@ import (
 	"sync"
 )
 
-// Faults is a set of broken links between nodes that run in one process. A
-// broken link carries nothing in either direction: neither the protocol nor
-// gossip. The zero value breaks nothing. Safe for concurrent use.
+// Faults is a set of broken links between nodes that run in one process, and of
+// disks that hang. A broken link carries nothing in either direction: neither the
+// protocol nor gossip. The zero value breaks nothing. Safe for concurrent use.
 type Faults struct {
 	mu     sync.RWMutex
 	broken map[[2]string]bool // by node name, smaller first
 	frozen map[string]bool
-	addrs  map[string]string // gossip address -> node name
+	hung   map[string]chan struct{} // nodes whose disk hangs, until the channel is closed
+	addrs  map[string]string        // gossip address -> node name
 }
 
 func link(a, b string) [2]string {
@@ -47,6 +48,47 @@ func (f *Faults) Thaw(a string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.frozen, a)
+}
+
+// HangDisk makes durable writes of node a hang, the probe's too, as a disk does
+// that does not answer, until [Faults.FreeDisk].
+func (f *Faults) HangDisk(a string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.hung == nil {
+		f.hung = make(map[string]chan struct{})
+	}
+	if f.hung[a] == nil {
+		f.hung[a] = make(chan struct{})
+	}
+}
+
+// FreeDisk undoes [Faults.HangDisk]: what hung is written now. It is safe to
+// call on a nil *Faults.
+func (f *Faults) FreeDisk(a string) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.hung[a]; c != nil {
+		close(c)
+		delete(f.hung, a)
+	}
+}
+
+// awaitDisk returns when the disk of a does not hang. It is safe to call on a
+// nil *Faults.
+func (f *Faults) awaitDisk(a string) {
+	if f == nil {
+		return
+	}
+	f.mu.RLock()
+	c := f.hung[a]
+	f.mu.RUnlock()
+	if c != nil {
+		<-c
+	}
 }
 
 // Heal mends all links. Frozen nodes stay frozen.

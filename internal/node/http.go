@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,7 +13,6 @@ import (
 	"github.com/prytany/prytany/fd"
 	"github.com/prytany/prytany/httpapi"
 	"github.com/prytany/prytany/internal/api"
-	"github.com/prytany/prytany/internal/obs"
 	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/paxos"
@@ -23,24 +23,25 @@ import (
 // openHTTP puts the API in front of the services.
 func (n *Node) openHTTP() error {
 	n.metrics.SetBuild(n.cfg.Version)
-	n.metrics.WatchGroups(n.groupStates)
+	n.metrics.WatchGroups(n.groupStates, n.groupTotals)
 	host, _, err := net.SplitHostPort(n.httpLn.Addr().String())
 	if err != nil {
 		return err
 	}
 	ip := net.ParseIP(host)
 	n.api = httpapi.New(httpapi.Config{
-		Locks: func(group string) (locks.Locks, bool) {
-			if group != api.MainGroup {
-				return nil, false
-			}
-			return n.group(paxos.Main).service, true
-		},
+		Locks:     n.locks,
+		Relay:     n.relay,
+		Groups:    n.steward,
 		Status:    n.status,
 		Members:   n.membersView,
 		Ready:     n.checks,
-		LeaderURL: func(string) string { return n.leaderURL() },
-		IsLeader:  func(string) bool { return n.Leads() },
+		Events:    n.journal,
+		Node:      n.cfg.Name,
+		RTT:       n.rtt,
+		Transfer:  n.transfer,
+		LeaderURL: n.leaderURL,
+		IsLeader:  n.leads,
 		Metrics:   n.metrics.Handler(),
 		Limits:    n.group(paxos.Main).service.Limits(),
 		Log:       n.cfg.Log.With("part", "http"),
@@ -49,38 +50,56 @@ func (n *Node) openHTTP() error {
 		Hosts:     n.cfg.Hosts,
 	})
 	n.server, n.stopRequests = n.api.NewHTTPServer()
-	n.server.Handler = n.gate(n.server.Handler)
+	n.server.Handler = n.gate(n.grouped(n.server.Handler))
 	return nil
 }
 
-// gate holds requests back while the node is paused.
+// gate holds requests and replies back while the node is paused.
 func (n *Node) gate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n.mu.Lock()
-		frozen := n.frozen
-		n.mu.Unlock()
-		if frozen != nil {
-			select {
-			case <-frozen:
-			case <-r.Context().Done():
-				return
-			}
+		if n.thawed(r.Context()) {
+			next.ServeHTTP(&gated{w, n, r.Context()}, r)
 		}
-		next.ServeHTTP(w, r)
 	})
 }
 
+// thawed waits while the node is paused, and reports whether ctx lasts.
+func (n *Node) thawed(ctx context.Context) bool {
+	n.mu.Lock()
+	frozen := n.frozen
+	n.mu.Unlock()
+	if frozen == nil {
+		return true
+	}
+	select {
+	case <-frozen:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// A gated reply says nothing while the node is paused: a watch that went on with
+// bookmarks would look alive.
+type gated struct {
+	http.ResponseWriter
+	n   *Node
+	ctx context.Context // of the request
+}
+
+func (g *gated) Write(b []byte) (int, error) {
+	if !g.n.thawed(g.ctx) {
+		return 0, context.Cause(g.ctx)
+	}
+	return g.ResponseWriter.Write(b)
+}
+
+// Unwrap is for [http.ResponseController].
+func (g *gated) Unwrap() http.ResponseWriter { return g.ResponseWriter }
+
 // main returns the status of group main on this node; ok is false if it has no
 // part in it yet.
-func (n *Node) main() (replica.GroupStatus, bool) {
-	groups, _ := n.host.Status()
-	for _, g := range groups {
-		if g.Group == paxos.Main {
-			return g, true
-		}
-	}
-	return replica.GroupStatus{}, false
-}
+func (n *Node) main() (replica.GroupStatus, bool) { return n.host.Group(paxos.Main) }
 
 // Standing is a node's claim to lead group main.
 type Standing struct {
@@ -89,8 +108,10 @@ type Standing struct {
 }
 
 // Standing returns whether this node leads group main, and since which ballot.
-func (n *Node) Standing() Standing {
-	g, ok := n.main()
+func (n *Node) Standing() Standing { return n.standing(paxos.Main) }
+
+func (n *Node) standing(id paxos.GroupID) Standing {
+	g, ok := n.host.Group(id)
 	if !ok || !g.Leading {
 		return Standing{}
 	}
@@ -118,29 +139,29 @@ func (n *Node) Ready() bool {
 
 // checks are the conditions of readiness.
 func (n *Node) checks() []api.Check {
-	g, ok := n.main()
 	joined := api.Check{Name: "joined", OK: n.clusterID() != ""}
 	if !joined.OK {
 		joined.Detail = "no living node of a cluster found yet"
 	}
-	led := api.Check{Name: "leader", OK: ok && g.Leader != 0 && (g.Leader != n.id || g.Recovered)}
-	if !led.OK {
-		led.Detail = "no leader known"
+	_, links := n.host.Status()
+	g, ok := n.main()
+	leads := api.Check{Name: "leader", OK: ok && g.Leader != 0 && led(g, n.id, links) && (g.Leader != n.id || g.Recovered)}
+	switch {
+	case leads.OK:
+	case ok && g.Leader != 0 && !led(g, n.id, links):
+		leads.Detail = fmt.Sprintf("no quorum in reach; the last leader known was %s", n.nameOf(g.Leader))
+	case ok && g.Leader == n.id:
+		leads.Detail = "this node leads, and has yet to learn what was chosen before"
+	default:
+		leads.Detail = "no leader known"
 	}
 	const lag = 10_000
 	caught := api.Check{Name: "caught-up", OK: ok && g.Applied+lag >= g.Decided && g.Applied > 0}
 	if !caught.OK {
 		caught.Detail = fmt.Sprintf("applied %d of %d slots", g.Applied, g.Decided)
 	}
-	return []api.Check{joined, led, caught}
-}
-
-func (n *Node) leaderURL() string {
-	g, ok := n.main()
-	if !ok || g.Leader == 0 {
-		return ""
-	}
-	return n.urlOf(g.Leader)
+	disk := n.diskHealth()
+	return []api.Check{joined, leads, caught, n.seat(), {Name: "disk", OK: disk.well, Detail: disk.why}}
 }
 
 // urlOf returns where a node's API is, "" if it is not known.
@@ -171,15 +192,15 @@ func (n *Node) nameOf(id synod.NodeID) string {
 
 // status is what this node knows of itself.
 func (n *Node) status() api.Status {
-	groups, links := n.host.Status()
+	_, links := n.host.Status()
 	st := api.Status{
 		ID: n.id.String(), Name: n.cfg.Name, Cluster: n.clusterID(), Version: n.cfg.Version, Zone: n.cfg.Zone,
 		HTTP: n.HTTPURL(), UptimeMS: time.Since(n.started).Milliseconds(),
 		Groups: []api.GroupStatus{}, Links: []api.Link{},
-		Disk: api.Disk{Healthy: true, FreeBytes: freeBytes(n.store.Dir()), StoreBytes: n.store.Size()},
+		Counts: n.steward.Counts(), Disk: n.disk(), Health: n.health(),
 	}
-	for _, g := range groups {
-		st.Groups = append(st.Groups, n.groupStatus(g))
+	if g, ok := n.main(); ok {
+		st.Groups = append(st.Groups, n.groupStatus(g, n.group(paxos.Main).machine, links))
 	}
 	for _, l := range links {
 		st.Links = append(st.Links, api.Link{Node: n.nameOf(l.Peer), Up: l.Up, Gossip: gossipText(l.Gossip), RTTMS: millis(l.RTT)})
@@ -187,14 +208,16 @@ func (n *Node) status() api.Status {
 	return st
 }
 
-func (n *Node) groupStatus(g replica.GroupStatus) api.GroupStatus {
-	m := n.group(g.Group).machine
+func (n *Node) groupStatus(g replica.GroupStatus, m *locks.Machine, links []leader.Link) api.GroupStatus {
 	counts := m.Counts()
 	out := api.GroupStatus{
-		Group: groupName(g.Group), Role: role(g, n.id), Leader: n.nameOf(g.Leader), LeaderURL: n.urlOf(g.Leader),
-		Content: g.Content, Ballot: g.Promised.String(), Config: uint32(g.Membership.ID), Voters: []string{},
+		Group: n.groupName(g.Group), Role: role(g, n.id, led(g, n.id, links)), Leader: n.nameOf(g.Leader), LeaderURL: n.urlOf(g.Leader),
+		Content: g.Content, Why: g.Why, Leased: g.Leased && n.cfg.LeaseReads, Ballot: g.Promised.String(), Config: uint32(g.Membership.ID), Voters: []string{},
 		Decided: uint64(g.Decided), Applied: uint64(g.Applied), First: uint64(g.First), Revision: m.Revision(),
 		InFlight: g.InFlight, Sessions: counts.Sessions, Locks: counts.Locks,
+	}
+	if g.Why != "" {
+		out.SinceMS = (now() - g.Since).Milliseconds()
 	}
 	for _, v := range g.Membership.Voters {
 		out.Voters = append(out.Voters, v.Name)
@@ -202,22 +225,29 @@ func (n *Node) groupStatus(g replica.GroupStatus) api.GroupStatus {
 	return out
 }
 
+// led reports whether somebody may lead g for all that node self can tell. The
+// last leader does not any more if self is not content with it and reaches no
+// quorum: nobody it hears could know better.
+func led(g replica.GroupStatus, self synod.NodeID, links []leader.Link) bool {
+	near := synod.Set(0)
+	for _, v := range g.Membership.Voters {
+		up := slices.ContainsFunc(links, func(l leader.Link) bool { return l.Peer == v.Node && l.Up })
+		if v.Node == self || up {
+			near = near.With(g.Membership.Seat(v.Node))
+		}
+	}
+	return g.Content || g.Membership.Quorums().Phase1(near)
+}
+
 // role is the part that node id has in g, as far as this node can tell.
-func role(g replica.GroupStatus, id synod.NodeID) string {
+func role(g replica.GroupStatus, id synod.NodeID, led bool) string {
 	switch {
-	case g.Leader == id:
+	case g.Leader == id && led:
 		return api.RoleLeader
 	case g.Membership.Seat(id) >= 0:
 		return api.RoleFollower
 	}
 	return api.RoleLearner
-}
-
-func groupName(g paxos.GroupID) string {
-	if g == paxos.Main {
-		return api.MainGroup
-	}
-	return fmt.Sprint(uint64(g))
 }
 
 func gossipText(g leader.Gossip) string {
@@ -234,10 +264,12 @@ func gossipText(g leader.Gossip) string {
 
 func millis(ns int64) float64 { return float64(ns/1000) / 1000 }
 
-// membersView joins what gossip, the links and the configuration say.
+// membersView joins what gossip, the links, the configuration of main and the
+// directory say. A node without a vote in main is a learner of it.
 func (n *Node) membersView() []api.Member {
-	groups, links := n.host.Status()
-	view := n.gossip.View()
+	_, links := n.host.Status()
+	main, here := n.main()
+	view, dir, votes := n.gossip.View(), n.dir.View(), n.steward.Votes()
 	byID := map[synod.NodeID]*api.Member{}
 	member := func(id synod.NodeID) *api.Member {
 		m := byID[id]
@@ -254,12 +286,10 @@ func (n *Node) membersView() []api.Member {
 		m := member(p.ID)
 		m.Gossip, m.Peer, m.Zone, m.Version = p.State.String(), p.PeerAddr, p.Zone, p.Version
 	}
-	for _, g := range groups {
-		for _, v := range g.Membership.Voters {
-			m := member(v.Node)
-			m.Roles[groupName(g.Group)] = role(g, v.Node)
-			m.Name, m.Peer = cmp.Or(v.Name, m.Name), cmp.Or(m.Peer, v.PeerAddr)
-		}
+	for _, v := range main.Membership.Voters {
+		m := member(v.Node)
+		m.Roles[api.MainGroup] = role(main, v.Node, led(main, n.id, links))
+		m.Name, m.Peer = cmp.Or(v.Name, m.Name), cmp.Or(m.Peer, v.PeerAddr)
 	}
 	for _, l := range links {
 		if m := byID[l.Peer]; m != nil && l.Up {
@@ -268,36 +298,23 @@ func (n *Node) membersView() []api.Member {
 	}
 	self := member(n.id)
 	self.Link, self.Gossip, self.Name = "self", "alive", n.cfg.Name
-	return n.sorted(byID, groups)
+	for id, m := range byID { //lint:ordered each by itself
+		_, m.Removed = dir.RemovedNode(id)
+		m.Groups = votes[id]
+		if here && m.Roles[api.MainGroup] == "" && m.Gossip == fd.Alive.String() && !m.Removed {
+			m.Roles[api.MainGroup] = api.RoleLearner
+		}
+	}
+	return sorted(byID)
 }
 
-// sorted lists members by name; a node without a vote is a learner.
-func (n *Node) sorted(byID map[synod.NodeID]*api.Member, groups []replica.GroupStatus) []api.Member {
+// sorted lists members by name.
+func sorted(byID map[synod.NodeID]*api.Member) []api.Member {
 	out := make([]api.Member, 0, len(byID))
-	for _, m := range byID {
-		for _, g := range groups {
-			if name := groupName(g.Group); m.Roles[name] == "" && m.Gossip == fd.Alive.String() {
-				m.Roles[name] = api.RoleLearner
-			}
-		}
+	for _, m := range byID { //lint:ordered they are sorted below
 		out = append(out, *m)
 	}
 	slices.SortFunc(out, func(a, b api.Member) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
-	return out
-}
-
-// groupStates feeds the metrics.
-func (n *Node) groupStates() []obs.GroupState {
-	groups, _ := n.host.Status()
-	var out []obs.GroupState
-	for _, g := range groups {
-		m := n.group(g.Group).machine
-		c := m.Counts()
-		out = append(out, obs.GroupState{
-			Group: g.Group, Applied: g.Applied, Revision: m.Revision(), InFlight: g.InFlight,
-			Sessions: c.Sessions, Locks: c.Locks, Waiters: c.Waiters, Entries: c.Entries, Bytes: c.Bytes,
-		})
-	}
 	return out
 }
 
@@ -344,6 +361,7 @@ func (n *Node) Resume() {
 // what was not durable is gone. Run returns soon after.
 func (n *Node) Kill() {
 	n.Resume()
+	n.cfg.Faults.FreeDisk(n.cfg.Name) // the loop could not end
 	n.killed.Store(true)
 	_ = n.server.Close()
 	_ = n.peerLn.Close()

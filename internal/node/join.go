@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/fd"
+	"github.com/prytany/prytany/internal/steward"
 	"github.com/prytany/prytany/internal/storage"
 	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/paxos"
@@ -20,9 +22,9 @@ import (
 // admitEvery is how often the leader looks for nodes to make voters.
 const admitEvery = 200 * time.Millisecond
 
-// admitLag is how many slots behind the watermark a learner may be when it is
-// made a voter.
-const admitLag = 1000
+// checkEvery is how often a node looks whether it can go on at all: whether it
+// understands what is chosen, and whether its name is another's.
+const checkEvery = time.Second
 
 // errHomeless refuses a node that was told neither to begin nor to join.
 var errHomeless = errors.New("the data directory is empty: say --bootstrap for the first node of a new cluster, or --join HOST:PORT with the gossip address of a living one")
@@ -33,11 +35,14 @@ var errBoth = errors.New("the data directory is empty and both --bootstrap and -
 
 // openStore opens the data directory and takes the identity it holds.
 func (n *Node) openStore() error {
-	st, err := storage.Open(n.cfg.DataDir, storage.Options{Name: n.cfg.Name, Log: n.cfg.Log})
+	st, err := storage.Open(n.cfg.DataDir, storage.Options{Name: n.cfg.Name, Log: n.cfg.Log, LogStore: n.cfg.LogStore})
 	if err != nil {
 		return err
 	}
 	n.store = st
+	if err := st.Fit(); err != nil {
+		return err
+	}
 	id := st.Identity()
 	n.id, n.incar = id.Node, id.Incarnation
 	n.cluster.Store(&id.Cluster)
@@ -64,7 +69,7 @@ func (n *Node) begin() error {
 	}
 	// The group comes first: with a cluster id and no group, a crash in
 	// between would leave a directory that can neither begin nor join.
-	if groups, _ := n.host.Status(); len(groups) > 0 {
+	if _, ok := n.main(); ok {
 		return n.setCluster(strings.ToLower(rand.Text()))
 	}
 	err := n.host.Bootstrap(paxos.Main, paxos.Membership{
@@ -105,7 +110,9 @@ func (n *Node) openGossip() error {
 		Advertise: n.cfg.Advertise,
 		Join:      n.cfg.Join,
 		Known:     known,
-		Log:       n.cfg.Log.With("part", "gossip"),
+		// A cluster that waits longer for answers is spread wider. 0 is a default.
+		ProbeTimeout: time.Duration(n.cfg.Timing.Silence) / 4,
+		Log:          n.cfg.Log.With("part", "gossip"),
 	}
 	if n.cfg.Faults != nil {
 		cfg.Allowed = func(addr string) bool { return n.cfg.Faults.gossipAllowed(n.cfg.Name, addr) }
@@ -124,6 +131,8 @@ func (n *Node) openGossip() error {
 func (n *Node) watch(ctx context.Context) error {
 	tick := time.NewTicker(admitEvery)
 	defer tick.Stop()
+	seldom := time.NewTicker(checkEvery)
+	defer seldom.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -133,16 +142,50 @@ func (n *Node) watch(ctx context.Context) error {
 				return fmt.Errorf("%w: %s holds a node of cluster %s, and %s is of another; give this node a directory of its own, or the right address to join",
 					storage.ErrForeign, n.cfg.DataDir, n.clusterID(), addr)
 			}
+			n.tellChanges()
 			if err := n.takeView(n.gossip.View()); err != nil {
 				return err
 			}
-		case <-tick.C:
+			n.steward.NoteAll()
+		case <-seldom.C:
+			n.tellSeat()
+			n.seekMain()
 			if err := n.unsupported(); err != nil {
 				return err
 			}
+		case <-tick.C:
 			n.admit(ctx)
 		}
 	}
+}
+
+// tellChanges tells people what has changed in gossip's view, and why.
+func (n *Node) tellChanges() {
+	changes, missed := n.gossip.Changes()
+	if missed > 0 {
+		n.event(kindMissed, "", "they came faster than they were taken", fmt.Sprintf("%d changes of gossip's view are not told", missed))
+	}
+	for _, c := range changes {
+		name := cmp.Or(c.Node.Name, c.Node.ID.String())
+		t := tellings[c.Kind]
+		n.event(t.kind, name, c.Reason, fmt.Sprintf(t.text, name))
+	}
+}
+
+// kindMissed is the kind of the event that says that there were more.
+const kindMissed = "member-events-missed"
+
+// tellings say how each kind of change is told.
+var tellings = map[fd.ChangeKind]struct{ kind, text string }{
+	fd.Joined:     {"member-joined", "gossip shows %s for the first time"},
+	fd.Back:       {"member-back", "gossip shows %s again"},
+	fd.Restarted:  {"member-restarted", "%s has restarted before gossip missed it"},
+	fd.Described:  {"member-updated", "%s describes itself anew"},
+	fd.Going:      {"member-leaving", "%s is about to go"},
+	fd.Left:       {"member-left", "%s has gone on purpose"},
+	fd.Lost:       {"member-dead", "gossip takes %s for dead"},
+	fd.Forgotten:  {"member-forgotten", "gossip does not look for %s any more"},
+	fd.Conflicted: {"member-conflict", "%s is claimed twice"},
 }
 
 // unsupported is an error if the log of some group holds a command that only a
@@ -152,10 +195,10 @@ func (n *Node) unsupported() error {
 	defer n.mu.Unlock()
 	for g, s := range n.services { //lint:ordered any one error will do
 		if err := s.machine.Unsupported(); err != nil {
-			return fmt.Errorf("group %s: %w", groupName(g), err)
+			return fmt.Errorf("group %d: %w", uint64(g), err)
 		}
 	}
-	return nil
+	return n.dir.Unsupported()
 }
 
 // takeView makes use of what gossip says now.
@@ -183,19 +226,28 @@ func (n *Node) takeView(v fd.View) error {
 	if n.clusterID() == "" {
 		return nil
 	}
-	if groups, _ := n.host.Status(); homeless(groups) {
+	if homeless(n.main()) {
 		n.host.Learn(paxos.Main, n.members(v))
 	}
 	return nil
 }
 
+// seekMain asks all that gossip shows alive for what is new in main, while this node
+// knows of nobody who leads it: all voters that it has heard of may have been replaced
+// while it was away.
+func (n *Node) seekMain() {
+	if n.clusterID() == "" {
+		return
+	}
+	if main, ok := n.main(); homeless(main, ok) || !main.Content {
+		n.host.Learn(paxos.Main, n.members(n.gossip.View()))
+	}
+}
+
 // homeless reports whether nothing of main has arrived here yet. Whoever was
 // asked for it may be gone by now, or may have been nobody: a node that was
 // stopped while it joined knows its cluster before gossip shows it any peer.
-func homeless(groups []replica.GroupStatus) bool {
-	i := slices.IndexFunc(groups, func(g replica.GroupStatus) bool { return g.Group == paxos.Main })
-	return i < 0 || groups[i].Membership.ID == 0
-}
+func homeless(main replica.GroupStatus, ok bool) bool { return !ok || main.Membership.ID == 0 }
 
 // members lists the nodes of this cluster that gossip shows alive.
 func (n *Node) members(v fd.View) (ids []synod.NodeID) {
@@ -245,13 +297,7 @@ func (n *Node) resolve(id synod.NodeID) string {
 	if ok {
 		return a.Peer
 	}
-	groups, _ := n.host.Status()
-	for _, g := range groups {
-		if i := g.Membership.Seat(id); i >= 0 {
-			return g.Membership.Voters[i].PeerAddr
-		}
-	}
-	return ""
+	return n.addrs.find(n.dir.View(), id)
 }
 
 // allowed asks the injected faults whether a peer can be reached.
@@ -274,8 +320,9 @@ func (n *Node) admit(ctx context.Context) {
 		return
 	}
 	n.tellNamesakes(g)
-	if len(g.Membership.Voters) >= n.cfg.Voters {
-		return
+	main := n.dir.View().Group(paxos.Main)
+	if main.Replicas > 0 || main.Plan.ID != 0 || len(g.Membership.Voters) >= n.cfg.Voters {
+		return // the directory says what is to become of main, or nothing is
 	}
 	if p, ok := n.candidate(g); ok {
 		n.admitOne(ctx, p)
@@ -289,7 +336,7 @@ func (n *Node) candidate(g replica.GroupStatus) (fd.Node, bool) {
 		if !learns || p.State != fd.Alive || p.Cluster != n.clusterID() || g.Membership.Seat(p.ID) >= 0 {
 			continue
 		}
-		if !ready(g, from) {
+		if _, gone := n.dir.View().RemovedNode(p.ID); gone || !steward.Ready(g, from) {
 			continue
 		}
 		if _, taken := namesake(g, p); taken {
@@ -318,17 +365,9 @@ func (n *Node) tellNamesakes(g replica.GroupStatus) {
 			continue
 		}
 		n.namesakes = append(n.namesakes, p.ID)
-		n.cfg.Log.Warn("a node joined under the name of a voter and stays a learner: that one lost its disk, or the name is used twice",
+		n.cfg.Log.Warn("a node joined under the name of a voter and stays a learner: that one lost its disk, or the name is used twice; if the disk is lost, run `prytany member replace` with the name",
 			"name", p.Name, "node", p.ID, "voter", m.Node)
 	}
-}
-
-// ready reports whether a learner that asks for what comes from slot from on
-// may become a voter. It must have received the present configuration, which
-// shows that what is sent to it arrives: to count on a node that can only
-// speak, or whose address is wrong, could end the second quorum of two for good.
-func ready(g replica.GroupStatus, from paxos.Slot) bool {
-	return from > max(g.Membership.Start, 1) && from+admitLag >= g.Decided
 }
 
 func (n *Node) admitOne(ctx context.Context, p fd.Node) {

@@ -63,16 +63,24 @@ func (l *groupLog) age() time.Duration {
 	return age
 }
 
-// A timedStore measures how long durable writes take.
+// A timedStore measures how long durable writes of the log take, and tells of
+// each as it begins and ends. Of snapshots it does not: they are large, so that
+// one may take long on a disk that is well. On one that hangs, the probe hangs
+// too.
 type timedStore struct {
 	*storage.Store
 	metrics *obs.Metrics
+	vitals  *vitals
+	wait    func() // while the disk hangs, as a test wants it
 }
 
 // Save implements replica.Storage.
 func (s timedStore) Save(updates []paxos.Update) error {
 	begin := time.Now()
+	w := s.vitals.begin()
+	s.wait()
 	err := s.Store.Save(updates)
+	s.vitals.end(w)
 	s.metrics.ObserveFsync(time.Since(begin))
 	return err
 }

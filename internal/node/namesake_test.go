@@ -3,27 +3,40 @@ package node
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
-// A keeper keeps warnings.
+// A keeper keeps warnings, or what is at least as grave as least.
 type keeper struct {
 	slog.Handler
+	least slog.Leveler // nil means warnings
 	mu    sync.Mutex
 	lines []string
 }
 
-func (k *keeper) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
-func (k *keeper) WithAttrs([]slog.Attr) slog.Handler           { return k }
-func (k *keeper) WithGroup(string) slog.Handler                { return k }
+func (k *keeper) Enabled(_ context.Context, l slog.Level) bool {
+	if k.least != nil {
+		return l >= k.least.Level()
+	}
+	return l >= slog.LevelWarn
+}
+func (k *keeper) WithAttrs([]slog.Attr) slog.Handler { return k }
+func (k *keeper) WithGroup(string) slog.Handler      { return k }
 func (k *keeper) Handle(_ context.Context, r slog.Record) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.lines = append(k.lines, r.Message)
 	return nil
+}
+
+func (k *keeper) all() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.lines)
 }
 
 func (k *keeper) count(text string) (n int) {

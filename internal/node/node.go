@@ -4,11 +4,14 @@
 //
 // # Goroutines
 //
-// Run starts the event loop, the transport, gossip, the HTTP server and one
-// goroutine that watches gossip and admits nodes. The first to end ends all.
+// Run starts the event loop, the transport, gossip, the HTTP server, one
+// goroutine that watches gossip and admits nodes, one that looks after the groups
+// (see package steward), and one that watches over the node's own health; it has one
+// more for a probe of the disk while that is under way. The first to end ends all.
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,11 +23,14 @@ import (
 
 	"github.com/prytany/prytany/fd"
 	"github.com/prytany/prytany/httpapi"
+	"github.com/prytany/prytany/internal/directory"
+	"github.com/prytany/prytany/internal/journal"
 	"github.com/prytany/prytany/internal/obs"
+	"github.com/prytany/prytany/internal/roster"
+	"github.com/prytany/prytany/internal/steward"
 	"github.com/prytany/prytany/internal/storage"
 	"github.com/prytany/prytany/internal/transport"
 	"github.com/prytany/prytany/leader"
-	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
 	"github.com/prytany/prytany/synod"
@@ -38,33 +44,39 @@ type Node struct {
 	incar uint64
 
 	peerLn, httpLn net.Listener
-	peerAddr       string // advertised
-	httpAddr       string // advertised
+	peerUDP        *net.UDPConn // nil if its port could not be had
+	peerAddr       string       // advertised
+	httpAddr       string       // advertised
 	transport      *transport.Transport
 	gossip         *fd.Detector
 	host           *replica.Host
+	dir            *directory.Machine // of group main; set before the host is made
+	steward        *steward.Steward
 	metrics        *obs.Metrics
+	vitals         *vitals
+	journal        *journal.Journal
 	api            *httpapi.Server
 	server         *http.Server
 	stopRequests   context.CancelFunc // ends long polls before the server shuts down
 
-	cluster atomic.Pointer[string] // cluster id, "" until known
-	killed  atomic.Bool
-	ran     bool // Run was called: the parts close what they own
-	started time.Time
+	cluster    atomic.Pointer[string] // cluster id, "" until known
+	killed     atomic.Bool
+	rolledBack chan rollBack // room for one
+	ran        bool          // Run was called: the parts close what they own
+	started    time.Time
 
-	namesakes []synod.NodeID // told of; watch's alone
+	// event tells people what this node saw or did. It does not block.
+	event     func(kind, peer, reason, text string)
+	unfit     atomic.Pointer[string] // why this node should not lead, nil if it may
+	namesakes []synod.NodeID         // told of; watch's alone
+	seatTold  bool                   // that another voter has this node's name; watch's alone
 
 	mu       sync.Mutex
 	services map[paxos.GroupID]*groupService
 	book     map[synod.NodeID]storage.Address // where members were last seen
 	frozen   chan struct{}                    // not nil while paused
-}
 
-// A groupService is the lock service of one group on this node.
-type groupService struct {
-	machine *locks.Machine
-	service *locks.Service
+	addrs addresses
 }
 
 // New opens the data directory and binds all sockets. Errors say what to do.
@@ -73,7 +85,8 @@ func New(cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, services: map[paxos.GroupID]*groupService{}, started: time.Now()}
+	n := &Node{cfg: cfg, services: map[paxos.GroupID]*groupService{}, started: time.Now(), rolledBack: make(chan rollBack, 1)}
+	n.event = n.tell
 	defer func() {
 		if err != nil {
 			n.closeAll()
@@ -91,6 +104,7 @@ func New(cfg Config) (_ *Node, err error) {
 	if err := n.openGossip(); err != nil {
 		return nil, err
 	}
+	n.openSteward()
 	if err := n.openHTTP(); err != nil {
 		return nil, err
 	}
@@ -115,6 +129,9 @@ func (n *Node) listen() error {
 	if n.peerLn, err = listenTCP("peer", n.cfg.Peer); err != nil {
 		return err
 	}
+	if n.peerUDP, err = listenUDP(n.peerLn.Addr()); err != nil {
+		n.cfg.Log.Warn("cannot listen for datagrams of peers, will use connections only", "addr", n.peerLn.Addr(), "err", err)
+	}
 	if n.httpLn, err = listenTCP("HTTP", n.cfg.HTTP); err != nil {
 		return err
 	}
@@ -129,6 +146,15 @@ func listenTCP(what, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen for %s connections on %s: %w; choose another address or stop what uses it", what, addr, err)
 	}
 	return ln, nil
+}
+
+// listenUDP binds the address and port of a TCP listener.
+func listenUDP(at net.Addr) (*net.UDPConn, error) {
+	tcp, ok := at.(*net.TCPAddr)
+	if !ok {
+		return nil, fmt.Errorf("%v is no TCP address", at)
+	}
+	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(tcp.AddrPort()))
 }
 
 // advertised replaces the host of a by the configured one, and an unspecified
@@ -149,12 +175,28 @@ func (n *Node) advertised(a net.Addr) string {
 // openHost makes the transport, the event loop and the services of all groups
 // the node has a part in.
 func (n *Node) openHost() error {
-	var err error
+	seen, err := n.store.Sightings()
+	if err != nil {
+		return err
+	}
+	self := n.store.Self()
 	n.transport, err = transport.New(transport.Config{
-		Self:         n.id,
-		Incarnation:  n.incar,
+		Self:        n.id,
+		Incarnation: n.incar,
+		Nonce:       self.Nonce,
+		Past:        self.Past,
+		Seen:        seen,
+		Remember:    n.store.SaveSightings,
+		Position:    n.store.Position,
+		RolledBack: func(by synod.NodeID, err *roster.RolledBackError) {
+			select {
+			case n.rolledBack <- rollBack{by, err.Reason}:
+			default: // once is enough
+			}
+		},
 		Cluster:      n.clusterID,
 		Listener:     n.peerLn,
+		Datagrams:    n.peerUDP,
 		Resolve:      n.resolve,
 		Deliver:      func(from synod.NodeID, p replica.Packet) { n.host.Deliver(from, p) },
 		Disconnected: func(peer synod.NodeID) { n.host.Disconnected(peer) },
@@ -165,20 +207,34 @@ func (n *Node) openHost() error {
 		return err
 	}
 	n.metrics = obs.New(n.cfg.Log)
-	n.metrics.SetNames(n.nameOf)
-	timing := n.cfg.Timing
+	n.group(paxos.Main) // with the directory
+	n.metrics.SetNames(n.nameOf, func(g paxos.GroupID) string {
+		if known := n.dir.View().Group(g); known != nil {
+			return known.Name
+		}
+		return ""
+	})
+	n.journal = journal.New(journal.Config{Node: n.cfg.Name, Incarnation: n.incar, Names: n.nameOf, Groups: func(g uint64) string { return n.groupName(paxos.GroupID(g)) }})
+	n.vitals = newVitals(func(h leader.Health) { n.host.SetHealth(h) }, n.event)
+	timing := n.cfg.Timing.WithDefaults()
 	timing.Self, timing.Incarnation, timing.Seed = n.id, n.incar, uint64(n.id)^n.incar
+	timing.Mute = mute(n.store.Identity(), timing.Lease)
+	if err := n.store.RaiseLease(timing.Lease); err != nil {
+		return err
+	}
 	n.host, err = replica.NewHost(replica.Config{
 		Self:          n.id,
 		Leader:        timing,
-		Storage:       timedStore{n.store, n.metrics},
+		Storage:       timedStore{n.store, n.metrics, n.vitals, func() { n.cfg.Faults.awaitDisk(n.cfg.Name) }},
 		Transport:     n.transport,
-		NewMachine:    func(g paxos.GroupID) replica.Machine { return n.group(g).machine },
+		NewMachine:    func(g paxos.GroupID) replica.Machine { return n.group(g).replicated },
+		Forget:        n.forget,
 		TickEvery:     n.cfg.TickEvery,
 		SnapshotSlots: n.cfg.SnapshotSlots,
+		LeaseReads:    n.cfg.LeaseReads,
 		Clock:         now,
 		Log:           n.cfg.Log,
-		Observe:       n.metrics.Observe,
+		Observe:       n.observe,
 	}, now())
 	if err != nil {
 		return err
@@ -186,24 +242,16 @@ func (n *Node) openHost() error {
 	return n.begin()
 }
 
-// group returns the machine and service of g, made at the first call.
-func (n *Node) group(g paxos.GroupID) *groupService {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	s := n.services[g]
-	if s == nil {
-		m := locks.NewMachine()
-		l := &groupLog{n: n, g: g}
-		s = &groupService{machine: m, service: locks.NewService(locks.ServiceConfig{
-			Log:     l,
-			Machine: m,
-			Limits:  n.cfg.Limits,
-			Now:     now,
-			Age:     l.age,
-		})}
-		n.services[g] = s
+// mute returns for how many ns after its start the acceptor of a node must help
+// nobody: until any lease has ended that an earlier process may have given, on
+// whatever clock. A directory of an earlier version does not say how long leases
+// were, which is as long as they are now, for all it knows.
+func mute(id storage.Identity, lease int64) int64 {
+	if id.Incarnation <= 1 {
+		return 0
 	}
-	return s
+	longest := cmp.Or(id.Lease, lease)
+	return longest + (longest+99)/100
 }
 
 // Run serves until ctx ends, then leaves the cluster politely; or until a part
@@ -220,6 +268,9 @@ func (n *Node) Run(ctx context.Context) error {
 	run(n.transport.Run)
 	run(n.gossip.Run)
 	run(n.watch)
+	run(n.watchHealth)
+	run(n.look)
+	run(n.awaitRollBack)
 	run(func(inner context.Context) error {
 		if err := n.server.Serve(n.httpLn); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("HTTP server: %w", err)
@@ -249,50 +300,6 @@ func quiet(err error) error {
 	return err
 }
 
-// leave tells the others that this node goes, so that another may lead before
-// the sockets close.
-func (n *Node) leave() {
-	n.host.SetHealth(leader.Health{Disk: true, Loop: true, Draining: true})
-	n.gossip.Leaving()
-	n.stopRequests()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	n.handOver(ctx)
-	_ = n.server.Shutdown(ctx)
-	_ = n.gossip.Leave(ctx)
-}
-
-// handOver waits until no group is led by this node that others could lead.
-func (n *Node) handOver(ctx context.Context) {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for n.leadsForOthers() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// leadsForOthers reports whether this node leads a group of which a quorum is
-// in reach without it.
-func (n *Node) leadsForOthers() bool {
-	groups, links := n.host.Status()
-	for _, g := range groups {
-		others := synod.Set(0)
-		for _, l := range links {
-			if seat := g.Membership.Seat(l.Peer); seat >= 0 && l.Up {
-				others = others.With(seat)
-			}
-		}
-		if g.Leading && g.Membership.Quorums().Phase1(others) {
-			return true
-		}
-	}
-	return false
-}
-
 // closeAll releases whatever is open. It may be called twice.
 func (n *Node) closeAll() {
 	if n.stopRequests != nil {
@@ -302,6 +309,9 @@ func (n *Node) closeAll() {
 		if ln != nil {
 			_ = ln.Close()
 		}
+	}
+	if n.peerUDP != nil {
+		_ = n.peerUDP.Close()
 	}
 	if n.gossip != nil && !n.ran {
 		_ = n.gossip.Close()

@@ -16,12 +16,28 @@ type GroupState struct {
 	Locks    int // held
 	Waiters  int
 	Entries  int // config entries
+	Fences   int // registers
+	Changes  int // revisions whose events are kept
 	Bytes    int64
 }
 
-// WatchGroups has every scrape ask state, which must be quick. Call it once.
-func (m *Metrics) WatchGroups(state func() []GroupState) {
-	m.reg.MustRegister(&groups{state: state, rows: []row{
+// Totals are numbers of groups, all of them.
+type Totals struct {
+	Here       int // in which this node has a part
+	Leads      int // which it leads
+	Leaderless int // of those here, for which it knows no leader
+	Known      int // in the directory
+}
+
+// WatchGroups has every scrape ask state for those groups that are [Metrics.Shown], and
+// totals; both must be quick. Call it once.
+func (m *Metrics) WatchGroups(state func() []GroupState, totals func() Totals) {
+	m.reg.MustRegister(&groups{state: state, totals: totals, m: m, sums: []sum{
+		sumRow("groups", "Groups in which this node has a part, as a voter or a learner.", func(t Totals) int { return t.Here }),
+		sumRow("groups_led", "Groups that this node leads.", func(t Totals) int { return t.Leads }),
+		sumRow("groups_leaderless", "Groups in which this node has a part and knows no leader.", func(t Totals) int { return t.Leaderless }),
+		sumRow("groups_known", "Groups of the cluster, as the directory lists them.", func(t Totals) int { return t.Known }),
+	}, rows: []row{
 		gaugeRow("applied_slot", "Last slot applied to the state.", func(s GroupState) float64 { return float64(s.Applied) }),
 		gaugeRow("revision", "Number of commands applied.", func(s GroupState) float64 { return float64(s.Revision) }),
 		gaugeRow("in_flight_slots", "Slots proposed and not yet chosen.", func(s GroupState) float64 { return float64(s.InFlight) }),
@@ -29,14 +45,28 @@ func (m *Metrics) WatchGroups(state func() []GroupState) {
 		gaugeRow("locks_held", "Locks held.", func(s GroupState) float64 { return float64(s.Locks) }),
 		gaugeRow("waiters", "Sessions waiting for locks.", func(s GroupState) float64 { return float64(s.Waiters) }),
 		gaugeRow("config_entries", "Config entries.", func(s GroupState) float64 { return float64(s.Entries) }),
+		gaugeRow("fence_registers", "Fence registers.", func(s GroupState) float64 { return float64(s.Fences) }),
+		gaugeRow("kept_changes", "Revisions whose events are kept for watches.", func(s GroupState) float64 { return float64(s.Changes) }),
 		gaugeRow("state_bytes", "Names, values and notes kept.", func(s GroupState) float64 { return float64(s.Bytes) }),
 	}})
 }
 
 // groups is a collector: its values exist only while they are scraped.
 type groups struct {
-	state func() []GroupState
-	rows  []row
+	m      *Metrics
+	state  func() []GroupState
+	totals func() Totals
+	rows   []row
+	sums   []sum
+}
+
+type sum struct {
+	desc  *prometheus.Desc
+	value func(Totals) int
+}
+
+func sumRow(name, help string, value func(Totals) int) sum {
+	return sum{prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, nil, nil), value}
 }
 
 type row struct {
@@ -53,13 +83,24 @@ func (g *groups) Describe(out chan<- *prometheus.Desc) {
 	for _, r := range g.rows {
 		out <- r.desc
 	}
+	for _, r := range g.sums {
+		out <- r.desc
+	}
 }
 
 // Collect implements [prometheus.Collector].
 func (g *groups) Collect(out chan<- prometheus.Metric) {
+	t := g.totals()
+	for _, r := range g.sums {
+		out <- prometheus.MustNewConstMetric(r.desc, prometheus.GaugeValue, float64(r.value(t)))
+	}
 	for _, s := range g.state() {
+		label, own := g.m.label(s.Group)
+		if !own {
+			continue
+		}
 		for _, r := range g.rows {
-			out <- prometheus.MustNewConstMetric(r.desc, prometheus.GaugeValue, r.value(s), groupLabel(s.Group))
+			out <- prometheus.MustNewConstMetric(r.desc, prometheus.GaugeValue, r.value(s), label)
 		}
 	}
 }

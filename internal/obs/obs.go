@@ -29,9 +29,10 @@ import (
 // Metrics is what one node tells of itself. Each has a registry of its own, so
 // that several nodes can live in one process.
 type Metrics struct {
-	names func(synod.NodeID) string // nil: ids
-	log   *slog.Logger
-	reg   *prometheus.Registry
+	names  func(synod.NodeID) string // nil: ids
+	labels labels
+	log    *slog.Logger
+	reg    *prometheus.Registry
 
 	leaderChanges *prometheus.CounterVec // group
 	leaderEvents  *prometheus.CounterVec // group, event
@@ -39,6 +40,9 @@ type Metrics struct {
 	terms         *prometheus.CounterVec // group
 	stepDowns     *prometheus.CounterVec // group
 	leading       *prometheus.GaugeVec   // group
+	leased        *prometheus.GaugeVec   // group
+	handOvers     *prometheus.CounterVec // group, outcome
+	fit           prometheus.Gauge
 	round         *prometheus.GaugeVec   // group
 	decided       *prometheus.GaugeVec   // group
 	configs       *prometheus.CounterVec // group
@@ -57,7 +61,7 @@ func New(log *slog.Logger) *Metrics {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	m := &Metrics{log: log, reg: prometheus.NewRegistry()}
+	m := &Metrics{log: log, reg: prometheus.NewRegistry(), labels: labels{own: map[paxos.GroupID]string{}}}
 	m.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	m.leaderChanges = m.counter("leader_changes_total", "Times this node began to follow another leader.", "group")
@@ -66,6 +70,8 @@ func New(log *slog.Logger) *Metrics {
 	m.terms = m.counter("leaderships_total", "Times this node completed phase 1 and began to lead.", "group")
 	m.stepDowns = m.counter("step_downs_total", "Times this node gave up leadership or candidacy.", "group")
 	m.leading = m.gauge("leading", "1 while this node leads the group.", "group")
+	m.leased = m.gauge("leased", "1 while this node, which leads the group, may answer reads by its lease.", "group")
+	m.handOvers = m.counter("hand_overs_total", "Hand-overs of the lead that this node began while it led, by how they ended.", "group", "outcome")
 	m.round = m.gauge("ballot_round", "Round of the last ballot this node promised or began.", "group")
 	m.decided = m.gauge("decided_slot", "Slot up to which this node knows everything to be chosen.", "group")
 	m.configs = m.counter("reconfigurations_total", "Changes of the group's membership applied.", "group")
@@ -82,7 +88,9 @@ func New(log *slog.Logger) *Metrics {
 	m.fsync = prometheus.NewHistogram(histogram("fsync_duration_seconds",
 		"Time to make one batch of promises and votes durable.",
 		.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5))
-	m.reg.MustRegister(m.latency, m.fsync)
+	m.fit = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "fit", Help: "0 while this node, as it judges itself, should not lead."})
+	m.fit.Set(1)
+	m.reg.MustRegister(m.latency, m.fsync, m.fit)
 	return m
 }
 
@@ -139,11 +147,3 @@ func (m *Metrics) ObserveHTTP(route string, status int, took time.Duration) {
 
 // ObserveFsync records how long one durable write took.
 func (m *Metrics) ObserveFsync(took time.Duration) { m.fsync.Observe(took.Seconds()) }
-
-// groupLabel names a group in metrics and logs.
-func groupLabel(g paxos.GroupID) string {
-	if g == paxos.Main {
-		return "main"
-	}
-	return strconv.FormatUint(uint64(g), 10)
-}

@@ -2,6 +2,7 @@ package obs
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"regexp"
@@ -24,16 +25,17 @@ func busy(t *testing.T, level slog.Level) (*Metrics, *bytes.Buffer) {
 	for k := paxos.EvCampaign; k <= paxos.EvCatchUp; k++ {
 		m.Observe(paxos.Main, paxos.Event{Kind: k, Ballot: synod.Ballot{Round: 7, Member: 2}, Slot: 41, Node: 3})
 	}
-	for k := leader.EvLinkUp; k <= leader.EvContent; k++ {
+	for k := leader.EvLinkUp; k <= leader.EvMend; k++ {
 		m.Observe(2, leader.Event{Kind: k, Group: 2, Node: 5, Ballot: synod.Ballot{Round: 8, Member: 1}, Reason: "no answer for too long"})
 	}
 	m.Observe(paxos.Main, "something else")
 	m.SetBuild("v1.2.3")
 	m.ObserveHTTP("/v1/locks/{name}", 409, 3*time.Millisecond)
+	m.ObserveHandOver(2, true)
 	m.ObserveFsync(400 * time.Microsecond)
 	m.WatchGroups(func() []GroupState {
 		return []GroupState{{Group: paxos.Main, Applied: 41, Revision: 40, InFlight: 1, Sessions: 2, Locks: 3, Waiters: 4, Entries: 5, Bytes: 6}}
-	})
+	}, func() Totals { return Totals{Here: 3, Leads: 2, Leaderless: 1, Known: 9} })
 	return m, &log
 }
 
@@ -52,6 +54,10 @@ func TestScrape(t *testing.T) {
 	text := scrape(t, m)
 	for _, want := range []string{
 		`prytany_campaigns_total{group="main"} 1`,
+		`prytany_groups 3`,
+		`prytany_groups_led 2`,
+		`prytany_groups_leaderless 1`,
+		`prytany_groups_known 9`,
 		`prytany_leaderships_total{group="main"} 1`,
 		`prytany_step_downs_total{group="main"} 1`,
 		`prytany_leading{group="main"} 0`,
@@ -62,6 +68,10 @@ func TestScrape(t *testing.T) {
 		`prytany_catch_ups_total{group="main"} 1`,
 		`prytany_leader_changes_total{group="2"} 1`,
 		`prytany_leader_events_total{event="claim",group="2"} 1`,
+		`prytany_leased{group="2"} 0`,
+		`prytany_hand_overs_total{group="2",outcome="done"} 1`,
+		`prytany_leader_events_total{event="nearer",group="2"} 1`,
+		"prytany_fit 1",
 		`prytany_link_up{peer="0000000000000005"} 0`,
 		`prytany_link_changes_total{to="down"} 1`,
 		`prytany_http_requests_total{code="409",route="/v1/locks/{name}"} 1`,
@@ -106,7 +116,7 @@ func TestLint(t *testing.T) {
 // Labels come from sets that clients cannot grow.
 func TestLabels(t *testing.T) {
 	m, _ := busy(t, slog.LevelDebug)
-	allowed := map[string]bool{"group": true, "event": true, "peer": true, "to": true, "route": true, "code": true, "le": true,
+	allowed := map[string]bool{"group": true, "event": true, "peer": true, "to": true, "outcome": true, "route": true, "code": true, "le": true,
 		"version": true, "goversion": true}
 	label := regexp.MustCompile(`[{,]([a-z_]+)="`)
 	for line := range strings.Lines(scrape(t, m)) {
@@ -151,5 +161,53 @@ func TestTwoNodesInOneProcess(t *testing.T) {
 	a.ObserveHTTP("/livez", 200, time.Millisecond)
 	if strings.Contains(scrape(t, b), `route="/livez"`) {
 		t.Error("nodes share a registry")
+	}
+}
+
+// A scrape does not grow with the number of groups, and what is forgotten is gone.
+func TestManyGroups(t *testing.T) {
+	m := New(nil)
+	m.SetNames(nil, func(g paxos.GroupID) string {
+		if g == 5 {
+			return "" // the directory has not arrived yet
+		}
+		return fmt.Sprintf("g%d", g)
+	})
+	all := func(g paxos.GroupID) {
+		for k := paxos.EvCampaign; k <= paxos.EvCatchUp; k++ {
+			m.Observe(g, paxos.Event{Kind: k})
+		}
+		for k := leader.EvLinkUp; k <= leader.EvMend; k++ {
+			m.Observe(g, leader.Event{Kind: k, Group: uint64(g)})
+		}
+	}
+	all(5)
+	for g := paxos.GroupID(6); g < 1006; g++ {
+		all(g)
+	}
+	m.WatchGroups(func() (out []GroupState) {
+		for g := paxos.GroupID(5); g < 1006; g++ {
+			out = append(out, GroupState{Group: g})
+		}
+		return out
+	}, func() Totals { return Totals{} })
+	text := scrape(t, m)
+	if len(text) > 1<<20 {
+		t.Errorf("a scrape has %d bytes", len(text))
+	}
+	for _, want := range []string{`prytany_campaigns_total{group="g6"} 1`, `prytany_campaigns_total{group="_others"} 901`, `prytany_revision{group="g105"} 0`} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	for _, lack := range []string{`leading{group="_others"}`, `{group="g106"`, `{group=""`} {
+		if strings.Contains(text, lack) {
+			t.Errorf("there is %s", lack)
+		}
+	}
+	m.ForgetGroup(6)
+	all(200)
+	if text := scrape(t, m); strings.Contains(text, `campaigns_total{group="g6"`) || !strings.Contains(text, `campaigns_total{group="g200"} 1`) {
+		t.Error("a forgotten group keeps its place")
 	}
 }

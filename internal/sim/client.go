@@ -3,10 +3,12 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
+	"github.com/prytany/prytany/internal/sim/audit"
+	"github.com/prytany/prytany/internal/sim/dice"
 	"github.com/prytany/prytany/internal/sim/oracle"
+	"github.com/prytany/prytany/internal/sim/workload"
 	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
@@ -20,20 +22,15 @@ const maxTries = 6
 // alive.
 type client struct {
 	w     *World
+	user  *workload.User
 	index int
 	count int
-
-	session  string // "" if it has none
-	created  int
-	op       *operation        // the one under way
-	holds    map[string]uint64 // fences
-	waits    map[string]string // acquires with a place in a queue
-	revision uint64            // the highest one heard of
+	op    *operation // the one under way
 }
 
 // An operation is what a client wants done once, however often it has to ask.
 type operation struct {
-	op
+	workload.Op
 	try   int
 	over  bool
 	begun time.Duration
@@ -49,7 +46,7 @@ type call struct {
 }
 
 func (w *World) addClient(i int) {
-	c := &client{w: w, index: i, holds: make(map[string]uint64), waits: make(map[string]string)}
+	c := &client{w: w, user: w.crowd.Add(), index: i}
 	w.clients = append(w.clients, c)
 	w.at(w.sample(w.opt.Think), c.begin)
 	w.at(w.opt.TTL/3, c.renew)
@@ -71,7 +68,7 @@ func (w *World) stuck() string {
 	s := "requests without an answer after everything has healed:"
 	for _, c := range w.clients {
 		if c.op != nil {
-			s += fmt.Sprintf(" %s %s (try %d);", c.op.id, c.op.kind, c.op.try)
+			s += fmt.Sprintf(" %s %s (try %d);", c.op.ID, c.op.Kind, c.op.try)
 		}
 	}
 	return s + " " + w.positions()
@@ -84,69 +81,10 @@ func (c *client) begin() {
 		return
 	}
 	c.count++
-	c.op = &operation{op: c.choose(fmt.Sprintf("%d.%d", c.index+1, c.count))}
+	c.op = &operation{Op: c.user.Choose(fmt.Sprintf("%d.%d", c.index+1, c.count))}
 	c.op.begun = w.now
-	c.op.rec = w.history.begin(c.index, &c.op.op, w.now)
+	c.op.rec = w.history.Begin(c.index, &c.op.Op, w.now)
 	c.attempt()
-}
-
-// choose picks what to do next.
-func (c *client) choose(id string) op {
-	w := c.w
-	r := w.rng
-	o := op{id: id, ttl: w.opt.TTL, session: c.session, own: c.index%2 == 1, since: c.revision}
-	if c.session == "" {
-		c.created++
-		o.kind, o.session = opCreate, fmt.Sprintf("session-%d-%d", c.index+1, c.created)
-		return o
-	}
-	if chance(r, w.opt.KeyShare) {
-		c.chooseKey(&o)
-		return o
-	}
-	o.name = w.history.lock(r.IntN(w.opt.Locks))
-	if fence, ok := c.holds[o.name]; ok {
-		o.kind, o.fence = opRelease, fence
-		if chance(r, 0.1) {
-			o.fence-- // an old fence must not release anything
-		}
-		return o
-	}
-	if acquire, ok := c.waits[o.name]; ok && chance(r, 0.9) {
-		o.kind, o.cancels = pick(r, opLook, opLook, opCancel), acquire
-		return o
-	}
-	switch x := r.IntN(20); {
-	case x == 0:
-		o.kind = opEnd
-	case x < 4:
-		o.kind = opLook
-	default:
-		o.kind = opAcquire
-		o.wait = w.opt.Waiting && chance(r, 0.6)
-	}
-	return o
-}
-
-// chooseKey picks an operation on a key.
-func (c *client) chooseKey(o *op) {
-	w := c.w
-	r := w.rng
-	o.value = o.id + strings.Repeat(".", w.opt.Bulk)
-	if chance(r, 0.1) {
-		o.kind, o.attached = pick(r, opPut, opPut, opGet), true
-		o.name = fmt.Sprintf("attached-%d", r.IntN(w.opt.Keys))
-		return
-	}
-	o.name = w.history.key(r.IntN(w.opt.Keys))
-	o.kind = pick(r, opGet, opGet, opPut, opCAS, opCAS, opDelete)
-	lock := w.history.lock(r.IntN(w.opt.Locks))
-	switch {
-	case o.kind == opCAS:
-		o.revision = w.history.guess(o.name)
-	case o.kind == opPut && c.holds[lock] != 0:
-		o.guard = &locks.Guard{Lock: lock, Fence: c.holds[lock]}
-	}
 }
 
 // attempt asks some node.
@@ -155,6 +93,9 @@ func (c *client) attempt() {
 	o.try++
 	try := o.try
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
+	if w.healed {
+		n = w.nodes[(c.index+try)%len(w.nodes)] // no dice send it to one that is out of reach again and again
+	}
 	w.at(w.now+w.sample(w.opt.Delay), func() { c.arrive(n, o, try) })
 	w.at(w.now+w.opt.Timeout, func() {
 		if !o.over && o.try == try {
@@ -167,7 +108,7 @@ func (c *client) attempt() {
 func (c *client) again(pause time.Duration) {
 	w, o := c.w, c.op
 	if o.try >= maxTries && !w.healed {
-		c.end(answer{}, false)
+		c.end(workload.Answer{}, false)
 		return
 	}
 	try := o.try
@@ -183,23 +124,31 @@ func (c *client) arrive(n *node, o *operation, try int) {
 	if n.host == nil || n.deaf > 0 {
 		return
 	}
-	if o.kind.writes() {
-		n.submit(replica.KindPropose, o.command(try), func(r replica.Result) { c.reply(n, o, try, r, answer{}) })
+	if o.Kind.Writes() {
+		n.submit(replica.KindPropose, o.Encode(try), func(r replica.Result) { c.reply(n, o, try, r, workload.Answer{}) })
 		return
 	}
-	if c.w.opt.Hooks.Read {
-		c.reply(n, o, try, replica.Result{Slot: n.machine.applied}, c.w.audit.look(&o.op, n.machine.count))
-		c.w.oracle.Read(n.who(), n.machine.applied, c.w.oracle.Acked())
+	if c.w.opt.Hooks.Read || c.w.opt.Hooks.Leads && n.machine != nil && n.machine.Leading {
+		c.reply(n, o, try, replica.Result{Slot: n.machine.Slot}, n.see(&o.Op))
+		c.w.oracle.Read(n.who(), n.machine.Slot, c.w.oracle.Acked())
 		return
 	}
 	n.submit(replica.KindBarrier, nil, func(r replica.Result) {
-		var a answer
+		var a workload.Answer
 		if r.Err == nil {
-			a = c.w.audit.look(&o.op, n.machine.count)
+			a = n.see(&o.Op)
 		}
 		c.reply(n, o, try, r, a)
 	})
 }
+
+// see lets o read n's machine.
+func (n *node) see(o *workload.Op) (a workload.Answer) {
+	n.machine.Locks.View(func(v locks.View) { a = o.See(v, n.w.audit, n.reader()) })
+	return a
+}
+
+func (n *node) reader() audit.Reader { return audit.Reader{Name: n.name, Count: n.machine.Count} }
 
 // submit hands a request to the process, which must answer it exactly once,
 // and in time if it lives.
@@ -218,8 +167,8 @@ func (n *node) submit(k replica.RequestKind, payload []byte, done func(replica.R
 			w.oracle.Answered(r.Slot, r.Payload)
 		case k == replica.KindBarrier:
 			w.oracle.Read(n.who(), r.Slot, cl.acked)
-			if n.machine.applied < r.Slot {
-				oracle.Fail("I8", "%s allows a read at slot %d; it has applied %d", n.name, r.Slot, n.machine.applied)
+			if n.machine.Slot < r.Slot {
+				oracle.Fail("I8", "%s allows a read at slot %d; it has applied %d", n.name, r.Slot, n.machine.Slot)
 			}
 		}
 		done(r)
@@ -228,30 +177,29 @@ func (n *node) submit(k replica.RequestKind, payload []byte, done func(replica.R
 }
 
 // reply carries n's answer to the client.
-func (c *client) reply(n *node, o *operation, try int, r replica.Result, a answer) {
+func (c *client) reply(n *node, o *operation, try int, r replica.Result, a workload.Answer) {
 	w := c.w
-	if r.Err == nil && o.kind.writes() {
-		a = o.result(r.Payload)
+	if r.Err == nil && o.Kind.Writes() {
+		a = o.Answer(r.Payload)
 	}
-	if n.deaf > 0 || w.opt.Drop > 0 && !w.healed && chance(w.rng, w.opt.Drop) {
+	if n.deaf > 0 || w.opt.Drop > 0 && !w.healed && dice.Chance(w.rng, w.opt.Drop) {
 		return
 	}
 	w.at(w.now+n.spent+w.sample(w.opt.Delay), func() { c.told(o, try, r, a) })
 }
 
 // told takes an answer.
-func (c *client) told(o *operation, try int, r replica.Result, a answer) {
+func (c *client) told(o *operation, try int, r replica.Result, a workload.Answer) {
 	if o.over {
 		return
 	}
-	var notLeader *paxos.NotLeaderError
 	switch {
 	case r.Err == nil:
 		c.end(a, true)
 	case errors.Is(r.Err, paxos.ErrUnknownOutcome):
 		c.w.stats.Unknown++
 		c.repeat(o, try)
-	case errors.As(r.Err, &notLeader), errors.Is(r.Err, paxos.ErrOverloaded):
+	case paxos.Refused(r.Err):
 		c.repeat(o, try)
 	default:
 		oracle.Fail("panic", "a request ends with %v", r.Err)
@@ -266,84 +214,17 @@ func (c *client) repeat(o *operation, try int) {
 }
 
 // end takes note of how the operation under way has ended.
-func (c *client) end(a answer, known bool) {
+func (c *client) end(a workload.Answer, known bool) {
 	w, o := c.w, c.op
 	o.over = true
 	c.op = nil
-	w.history.end(o.rec, a, known, w.now)
+	w.history.End(o.rec, a, known, w.now)
 	if known {
 		w.stats.Done++
-		c.learn(o, a)
-	} else if o.kind == opCreate || o.kind == opEnd {
-		c.forget()
+		w.stats.Kinds[o.Kind]++
+		c.user.Learn(&o.Op, o.begun, a)
+	} else if o.Kind == workload.Create || o.Kind == workload.End {
+		c.user.Leave()
 	}
 	w.at(w.now+w.sample(w.opt.Think), c.begin)
-}
-
-// learn takes a definite answer to heart.
-func (c *client) learn(o *operation, a answer) {
-	w := c.w
-	if a.dead {
-		w.audit.toldDead(o.session)
-	}
-	c.revision = max(c.revision, a.revision)
-	switch {
-	case o.kind == opCreate && a.ok:
-		c.forget()
-		c.session = o.session
-		w.audit.kept(o.session, o.begun)
-	case o.session != c.session:
-	case a.dead, o.kind == opEnd:
-		c.forget()
-	case a.queued:
-		c.waits[o.name] = o.id
-	case (o.kind == opAcquire || o.kind == opCancel) && a.ok:
-		c.holds[o.name] = a.fence
-		delete(c.waits, o.name)
-	case o.kind == opCancel:
-		delete(c.waits, o.name)
-	case o.kind == opRelease && o.fence == c.holds[o.name]:
-		delete(c.holds, o.name)
-	case o.kind == opLook && a.session == c.session:
-		c.holds[o.name] = a.fence // a place in the queue has become a grant
-		delete(c.waits, o.name)
-	}
-}
-
-// forget takes leave of the client's session.
-func (c *client) forget() {
-	c.session = ""
-	clear(c.holds)
-	clear(c.waits)
-}
-
-// renew keeps the session alive, three times in each TTL.
-func (c *client) renew() {
-	w := c.w
-	if w.quiesced {
-		return
-	}
-	w.at(w.now+w.opt.TTL/3, c.renew)
-	n := w.nodes[w.rng.IntN(len(w.nodes))]
-	session, asked := c.session, w.now
-	if session == "" || n.host == nil || n.deaf > 0 {
-		return
-	}
-	n.submit(replica.KindAsk, keepAlive(session), func(r replica.Result) {
-		if r.Err != nil || n.deaf > 0 {
-			return
-		}
-		alive, dead := kept(r.Payload)
-		w.at(w.now+w.sample(w.opt.Delay), func() {
-			if alive {
-				w.audit.kept(session, asked)
-			}
-			if dead {
-				w.audit.toldDead(session)
-				if c.session == session && c.op == nil {
-					c.forget()
-				}
-			}
-		})
-	})
 }

@@ -7,118 +7,109 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"github.com/prytany/prytany/internal/sim/audit"
+	"github.com/prytany/prytany/internal/sim/workload"
+	"github.com/prytany/prytany/locks"
 )
 
-// checkTime bounds the search for a linearization of one key's history.
+// checkTime bounds the search for a linearization of the history of one name.
 const checkTime = 20 * time.Second
 
-// A keyValue is the state of one key: a register with compare-and-set.
-type keyValue struct {
-	value    string
-	revision uint64 // 0 if there is no entry
-	highest  uint64
+// A judge says which histories of one kind of object can be.
+type judge struct {
+	what  string
+	model porcupine.Model
+	// tells returns the name that p tells something about, "" if it does not.
+	tells func(p *workload.Record) string
 }
 
-// register says that the operations on one key take effect one after another,
-// each between its call and its return, and that revisions rise.
-var register = porcupine.Model{
-	Init: func() any { return keyValue{} },
-	Step: func(state, in, _ any) (bool, any) {
-		s, p := state.(keyValue), in.(*Op)
+var judges = []judge{
+	{"key", register, func(p *workload.Record) string {
 		switch p.Kind {
-		case opGet.String():
-			return p.Out.Revision == s.revision && p.Out.Value == s.value && p.Out.Exists == (s.revision != 0), s
-		case opCAS.String():
-			if !p.Out.OK {
-				return s.revision != p.Revision && p.Out.Revision == s.revision, s
-			}
-			if s.revision != p.Revision {
-				return false, s
-			}
-		case opDelete.String():
-			return p.Out.OK, keyValue{highest: s.highest}
-		case opPut.String():
-			if !p.Out.OK {
-				return true, s // its guard was over
+		case workload.Get, workload.Put, workload.CAS, workload.Delete:
+			if !strings.HasPrefix(p.Name, "attached") { // it may go at any time
+				return p.Name
 			}
 		}
-		return p.Out.Revision > s.highest, keyValue{p.Value, p.Out.Revision, p.Out.Revision}
-	},
+		return ""
+	}},
+	{"group of keys", group, only(workload.Txn, workload.Peek)},
+	{"fence register", fences, only(workload.Advance, workload.Forget, workload.Reading)},
+	{"election", terms, func(p *workload.Record) string {
+		if strings.HasPrefix(p.Name, "seat") && termTold(p) {
+			return p.Name
+		}
+		return ""
+	}},
 }
 
-// A lockValue is the state of one lock, as far as clients can know.
-type lockValue struct {
-	fence   uint64
-	session string
-	over    bool // the grant of fence has ended
-}
-
-// exclusive says that grants of one lock come one after another with rising
-// fences, and that a grant that is over does not come back. Leases may end and
-// queues may move at any moment, unseen.
-var exclusive = porcupine.Model{
-	Init: func() any { return lockValue{} },
-	Step: func(state, in, _ any) (bool, any) {
-		s, p := state.(lockValue), in.(*Op)
-		holder, fence := p.Session, p.Out.Fence
-		if p.Kind == opLook.String() {
-			holder = p.Out.Session
+func only(kinds ...workload.Kind) func(*workload.Record) string {
+	return func(p *workload.Record) string {
+		for _, k := range kinds {
+			if p.Kind == k {
+				return p.Name
+			}
 		}
-		switch {
-		case fence == 0: // nobody holds it now
-			s.over = true
-			return true, s
-		case fence < s.fence:
-			return false, s
-		case fence == s.fence && (s.over || s.session != holder):
-			return false, s
-		}
-		return true, lockValue{fence, holder, p.Kind == opRelease.String()}
-	},
+		return ""
+	}
 }
 
 // checkHistory fails if what the clients saw cannot be.
 func checkHistory(r Report) error {
-	end := int64(r.Time) + 1
-	byKey, byLock := make(map[string][]porcupine.Operation), make(map[string][]porcupine.Operation)
-	for i := range r.History.Ops {
-		p := &r.History.Ops[i]
-		if !p.Known && !p.Applied {
-			continue // it has had no effect, and nobody was told anything
+	for _, j := range judges {
+		byName := make(map[string][]porcupine.Operation)
+		for i := range r.History.Ops {
+			p := &r.History.Ops[i]
+			name := j.tells(p)
+			if name == "" || !p.Known && !p.Applied {
+				continue // it has had no effect, and nobody was told anything
+			}
+			byName[name] = append(byName[name], recorded(p, p, r.Time))
 		}
-		o := porcupine.Operation{ClientId: p.Client, Input: p, Call: int64(p.Call), Return: int64(p.Return)}
-		if !p.Known {
-			o.Return = end
-		}
-		switch {
-		case p.OnKey() && !strings.HasPrefix(p.Name, "attached"):
-			byKey[p.Name] = append(byKey[p.Name], o)
-		case p.Known && lockKnown(p):
-			byLock[p.Name] = append(byLock[p.Name], o)
+		if err := linearizable(j.what, j.model, byName); err != nil {
+			return r.failure(err)
 		}
 	}
-	if err := linearizable("key", register, byKey); err != nil {
-		return r.failure(err)
-	}
-	if err := linearizable("lock", exclusive, byLock); err != nil {
+	if err := linearizable("lock", grants, sightings(r)); err != nil {
 		return r.failure(err)
 	}
 	return nil
 }
 
-// lockKnown reports whether p tells anything about who holds a lock.
-func lockKnown(p *Op) bool {
-	switch p.Kind {
-	case opAcquire.String(), opCancel.String(), opRelease.String():
-		return p.Out.OK && p.Out.Fence != 0
+// recorded is p as porcupine wants it. What nobody was told may happen as late
+// as at the end.
+func recorded(p *workload.Record, input any, end time.Duration) porcupine.Operation {
+	o := porcupine.Operation{ClientId: p.Client, Input: input, Call: int64(p.Call), Return: int64(p.Return)}
+	if !p.Known {
+		o.Return = int64(end) + 1
 	}
-	return p.Kind == opLook.String()
+	return o
+}
+
+// sightings returns what clients were told of who holds each lock.
+func sightings(r Report) map[string][]porcupine.Operation {
+	byLock := make(map[string][]porcupine.Operation)
+	for i := range r.History.Ops {
+		p := &r.History.Ops[i]
+		// A writer that has become a reader, of which nobody heard, lets others in:
+		// without it the next reader would say that the writer is gone.
+		downgraded := p.Applied && p.Kind == workload.Acquire && p.Result.Shared
+		if !p.Known && !downgraded {
+			continue
+		}
+		for lock, s := range sighted(p) {
+			byLock[lock] = append(byLock[lock], recorded(p, s, r.Time))
+		}
+	}
+	return byLock
 }
 
 func (r *Report) failure(err error) error {
 	return &Failure{Seed: r.Options.Seed, Mode: r.Options.Mode, Invariant: "history", Detail: err.Error(), At: r.Time}
 }
 
+// linearizable fails for a history that is not, and for one of which it could
+// not be decided.
 func linearizable(what string, m porcupine.Model, histories map[string][]porcupine.Operation) error {
 	for name, ops := range histories {
 		switch porcupine.CheckOperationsTimeout(m, ops, checkTime) {
@@ -134,45 +125,104 @@ func linearizable(what string, m porcupine.Model, histories map[string][]porcupi
 func describe(ops []porcupine.Operation) string {
 	var b strings.Builder
 	for _, o := range ops[max(0, len(ops)-40):] {
-		p := o.Input.(*Op)
-		fmt.Fprintf(&b, "\n  [%v, %v] client %d %s %s %s value %q revision %d fence %d: %+v",
-			time.Duration(o.Call), time.Duration(o.Return), p.Client+1, p.ID, p.Kind, p.Session, p.Value, p.Revision, p.Out.Fence, p.Out)
+		fmt.Fprintf(&b, "\n  [%v, %v] client %d", time.Duration(o.Call), time.Duration(o.Return), o.ClientId+1)
+		if p, ok := o.Input.(*workload.Record); ok {
+			fmt.Fprintf(&b, " %s %v %+v: %+v %+v", p.ID, p.Kind, p.Command, p.Result, p.Seen)
+		} else {
+			fmt.Fprintf(&b, " %+v", o.Input)
+		}
 	}
 	return b.String()
 }
 
 func TestModelsRefuseBadHistories(t *testing.T) {
-	put := func(call, ret int64, value string, revision uint64) porcupine.Operation {
-		return porcupine.Operation{Call: call, Return: ret, Input: &Op{Kind: "put", Value: value, Out: Outcome{OK: true, Revision: revision}}}
-	}
-	get := func(call, ret int64, value string, revision uint64) porcupine.Operation {
-		return porcupine.Operation{Call: call, Return: ret, Input: &Op{Kind: "get", Out: Outcome{OK: true, Exists: revision != 0, Value: value, Revision: revision}}}
-	}
-	grant := func(call, ret int64, session string, fence uint64) porcupine.Operation {
-		return porcupine.Operation{Call: call, Return: ret, Input: &Op{Kind: "acquire", Session: session, Out: Outcome{OK: true, Fence: fence}}}
-	}
-	release := func(call, ret int64, session string, fence uint64) porcupine.Operation {
-		return porcupine.Operation{Call: call, Return: ret, Input: &Op{Kind: "release", Session: session, Out: Outcome{OK: true, Fence: fence}}}
-	}
-	tests := []struct {
-		name  string
-		model porcupine.Model
-		ops   []porcupine.Operation
-		want  bool
-	}{
-		{"read after write", register, []porcupine.Operation{put(0, 1, "a", 5), get(2, 3, "a", 5)}, true},
-		{"stale read", register, []porcupine.Operation{put(0, 1, "a", 5), put(2, 3, "b", 6), get(4, 5, "a", 5)}, false},
-		{"concurrent writes", register, []porcupine.Operation{put(0, 9, "a", 6), put(1, 8, "b", 5), get(10, 11, "a", 6)}, true},
-		{"revision falls", register, []porcupine.Operation{put(0, 1, "a", 6), put(2, 3, "b", 5)}, false},
-		{"lost write", register, []porcupine.Operation{put(0, 1, "a", 5), get(2, 3, "", 0)}, false},
-		{"fences rise", exclusive, []porcupine.Operation{grant(0, 1, "x", 3), grant(2, 3, "y", 4)}, true},
-		{"fence falls", exclusive, []porcupine.Operation{grant(0, 1, "x", 4), grant(2, 3, "y", 3)}, false},
-		{"two holders", exclusive, []porcupine.Operation{grant(0, 1, "x", 4), grant(2, 3, "y", 4)}, false},
-		{"released grant comes back", exclusive, []porcupine.Operation{grant(0, 1, "x", 4), release(2, 3, "x", 4), grant(4, 5, "x", 4)}, false},
-	}
-	for _, tt := range tests {
-		if got := porcupine.CheckOperations(tt.model, tt.ops); got != tt.want {
+	for _, tt := range badHistories {
+		var ops []porcupine.Operation
+		for i, in := range tt.ops {
+			call, ret := int64(10*i), int64(10*i+5)
+			if tt.concurrent {
+				call, ret = 0, 100
+			}
+			ops = append(ops, porcupine.Operation{ClientId: i, Input: in, Call: call, Return: ret})
+		}
+		if got := porcupine.CheckOperations(tt.model, ops); got != tt.want {
 			t.Errorf("%s: linearizable = %v, want %v", tt.name, got, tt.want)
 		}
 	}
+}
+
+// badHistories are histories of which the models must say whether they can be.
+var badHistories = []struct {
+	name       string
+	model      porcupine.Model
+	ops        []any
+	concurrent bool
+	want       bool
+}{
+	{"read after write", register, []any{put("a", 5), get("a", 5)}, false, true},
+	{"stale read", register, []any{put("a", 5), put("b", 6), get("a", 5)}, false, false},
+	{"concurrent writes", register, []any{put("a", 6), put("b", 5), get("a", 6)}, true, true},
+	{"revision falls", register, []any{put("a", 6), put("b", 5)}, false, false},
+	{"lost write", register, []any{put("a", 5), get("", 0)}, false, false},
+	{"two transactions", group, []any{txn(5, 0), txn(6, 5)}, false, true},
+	{"a transaction that others were before", group, []any{txn(5, 0), txn(6, 0)}, false, false},
+	{"half a transaction", group, []any{txn(5, 0), peek(5, 0)}, false, false},
+	{"a whole transaction", group, []any{txn(5, 0), peek(5, 5)}, false, true},
+	{"fences rise", fences, []any{advance(3, true, 0), advance(3, true, 0), advance(2, false, 3)}, false, true},
+	{"fences fall", fences, []any{advance(3, true, 0), advance(2, true, 0)}, false, false},
+	{"a fence is refused for nothing", fences, []any{advance(3, true, 0), advance(4, false, 3)}, false, false},
+	{"a leader proclaims", terms, []any{campaigns("x", 3, "a"), proclaim("x", 3, "b"), leads("x", 3, "b", 4)}, false, true},
+	{"a proclamation is lost", terms, []any{campaigns("x", 3, "a"), proclaim("x", 3, "b"), leads("x", 3, "a", 4)}, false, false},
+	{"a term comes back", terms, []any{campaigns("x", 3, "a"), campaigns("y", 5, "b"), proclaim("x", 3, "c")}, false, false},
+	{"grants one after another", grants, []any{one("x", 3), one("y", 4)}, false, true},
+	{"fence falls", grants, []any{one("x", 4), one("y", 3)}, false, false},
+	{"two holders", grants, []any{one("x", 4), one("y", 4)}, false, false},
+	{"released grant comes back", grants, []any{one("x", 4), gone("x", 4), one("x", 4)}, false, false},
+	{"readers share", grants, []any{reader("x", 3), reader("y", 3), reader("x", 3)}, false, true},
+	{"a reader beside a writer", grants, []any{reader("x", 3), one("y", 4), reader("x", 3)}, false, false},
+	{"a downgrade", grants, []any{one("x", 3), reader("x", 3), reader("y", 5), reader("x", 3)}, false, true},
+	{"an upgrade with its old fence", grants, []any{reader("x", 3), reader("y", 4), one("x", 3)}, false, false},
+	{"an upgrade", grants, []any{reader("x", 3), reader("y", 4), gone("y", 4), one("x", 6)}, false, true},
+	{"a look does not show a holder", grants, []any{reader("x", 3), all(9, "y", 5), reader("x", 3)}, false, false},
+	{"a reader and a writer", grants, []any{sighting{mode: sawWhole, at: 9, wrong: tooMany(audit.LockState{
+		Slots: 1, Holders: []audit.Hold{{Session: "x", Fence: 3}, {Session: "y", Fence: 4, Shared: true}},
+	})}}, false, false},
+	{"a semaphore", grants, []any{slot("x", 3), slot("y", 4), slot("x", 3)}, false, true},
+}
+
+func put(value string, revision uint64) *workload.Record {
+	return &workload.Record{Op: workload.Op{Kind: workload.Put, Command: &locks.PutCommand{Value: []byte(value)}}, Result: locks.Result{Revision: revision}}
+}
+
+func get(value string, revision uint64) *workload.Record {
+	p := &workload.Record{Op: workload.Op{Kind: workload.Get}}
+	p.Seen.Value.Value, p.Seen.Value.Revision = value, revision
+	return p
+}
+
+// txn puts all keys of a group, if the first has a revision.
+func txn(revision, compared uint64) *workload.Record {
+	c := &locks.TxnCommand{If: []locks.If{{Kind: locks.IfRevision, Name: workload.GroupKey("", 0), Revision: compared}}}
+	r := locks.TxnResult{Succeeded: true}
+	for i := range workload.GroupKeys {
+		c.Then = append(c.Then, locks.Op{Kind: locks.OpPut, Key: workload.GroupKey("", i), Value: []byte("v")})
+		r.Steps = append(r.Steps, locks.Done{Kind: locks.OpPut, Key: workload.GroupKey("", i), Revision: revision})
+	}
+	return &workload.Record{Op: workload.Op{Kind: workload.Txn, Command: c}, Result: locks.Result{Revision: revision, Body: r.Encode()}}
+}
+
+func peek(first, others uint64) *workload.Record {
+	p := &workload.Record{Op: workload.Op{Kind: workload.Peek}}
+	for i := range p.Seen.Group {
+		p.Seen.Group[i].Value, p.Seen.Group[i].Revision = "v", others
+		if others == 0 {
+			p.Seen.Group[i].Value = ""
+		}
+	}
+	p.Seen.Group[0].Value, p.Seen.Group[0].Revision = "v", first
+	return p
+}
+
+func advance(fence uint64, ok bool, current uint64) *workload.Record {
+	return &workload.Record{Op: workload.Op{Kind: workload.Advance, Command: &locks.AdvanceCommand{Fence: fence}}, Result: locks.Result{Refused: !ok, Fence: fence, Current: current}}
 }

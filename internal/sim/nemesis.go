@@ -2,9 +2,11 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/prytany/prytany/internal/sim/dice"
+	"github.com/prytany/prytany/internal/sim/network"
+	"github.com/prytany/prytany/internal/sim/plan"
 	"github.com/prytany/prytany/leader"
 )
 
@@ -14,6 +16,7 @@ type nemesis struct {
 	heals map[int]func() // by number, so that they end in a fixed order
 	count int
 	kept  []bool // nodes that a lasting fault keeps out
+	on    [plan.NumFaults]int
 }
 
 func (m *nemesis) begin() {
@@ -37,16 +40,20 @@ func (m *nemesis) later() {
 }
 
 // strike begins a fault.
-func (m *nemesis) strike(f Fault) {
+func (m *nemesis) strike(f plan.Fault) {
 	w := m.w
 	heal := m.start(f)
 	if heal == nil {
 		return
 	}
 	w.stats.Faults[f]++
+	m.on[f]++
 	id := m.count
 	m.count++
-	m.heals[id] = heal
+	m.heals[id] = func() {
+		m.on[f]--
+		heal()
+	}
 	w.at(w.now+time.Duration(w.rng.ExpFloat64()*float64(w.opt.FaultLast)), func() {
 		if h := m.heals[id]; h != nil {
 			delete(m.heals, id)
@@ -66,18 +73,18 @@ func (m *nemesis) heal() {
 			h()
 		}
 	}
-	for i := range w.links {
-		w.links[i].drop, w.links[i].dup, w.links[i].delay = 0, 0, w.opt.Delay
-		w.links[i].delay.tail = 0
+	for l := range w.net.Links() {
+		l.Drop, l.Dup, l.Delay = 0, 0, w.opt.Delay
+		l.Delay.Tail = 0
 	}
-	w.opt.Sync.tail = 0
+	w.opt.Sync.Tail = 0
 	for _, n := range w.nodes {
 		n.crashIn, n.badDisk = 0, 0
 		n.start()
 		n.paused = 0
 		n.pollBy(w.now)
 	}
-	if w.opt.Mode == Liveness {
+	if w.opt.Mode == plan.Liveness {
 		m.last()
 	}
 }
@@ -94,21 +101,21 @@ func (m *nemesis) last() {
 	}
 	a := w.rng.IntN(n)
 	b := (a + 1 + w.rng.IntN(n-1)) % n
-	if n >= 5 && chance(w.rng, 0.5) {
+	if n >= 5 && dice.Chance(w.rng, 0.5) {
 		m.graph()
 		return
 	}
 	switch w.rng.IntN(4) {
 	case 0: // a broken path; everybody has neighbours
 		w.trace.add(line{w.now, -1, "a path stays cut", [2]int{a + 1, b + 1}})
-		w.cut(a, b)
-		w.cut(b, a)
+		w.net.Cut(a, b)
+		w.net.Cut(b, a)
 	case 1:
 		w.trace.add(line{w.now, -1, "one direction stays cut", [2]int{a + 1, b + 1}})
-		w.cut(a, b)
+		w.net.Cut(a, b)
 	case 2:
 		w.trace.add(line{w.now, -1, "stays isolated", a + 1})
-		m.isolate(a)
+		w.net.Isolate(a)
 		m.kept[a] = true
 		w.nodes[a].deaf++
 	default:
@@ -125,34 +132,13 @@ func (m *nemesis) last() {
 // does not learn how far others are.
 func (m *nemesis) graph() {
 	w := m.w
-	n := len(w.nodes)
-	var far [][]int // far[a][b]: hops from a to b
-	for far == nil || !slices.ContainsFunc(far, reachesMajority) {
-		far = make([][]int, n)
-		for a := range far {
-			far[a] = slices.Repeat([]int{n}, n)
-			far[a][a] = 0
-		}
-		for a := range n {
-			for b := range a {
-				if chance(w.rng, 0.6) {
-					far[a][b], far[b][a] = 1, 1
-				}
-			}
-		}
-	}
-	m.cuts(func(x, y int) bool { return far[x][y] > 1 })
+	far := network.Graph(len(w.nodes), w.rng)
+	w.net.Cuts(func(x, y int) bool { return far[x][y] > 1 })
 	w.trace.add(line{w.now, -1, "only these paths stay", fmt.Sprint(far)})
-	for k := range n {
-		for a := range n {
-			for b := range n {
-				far[a][b] = min(far[a][b], far[a][k]+far[k][b])
-			}
-		}
-	}
-	for a := range n {
-		for b := range n {
-			if reachesMajority(far[b]) {
+	network.Hops(far)
+	for a := range far {
+		for b := range far {
+			if network.ReachesMajority(far[b]) {
 				m.kept[a] = m.kept[a] || far[a][b] > 2
 			}
 		}
@@ -162,20 +148,8 @@ func (m *nemesis) graph() {
 	}
 }
 
-// reachesMajority reports whether a node that is so far from each reaches a
-// majority directly.
-func reachesMajority(far []int) bool {
-	near := 0
-	for _, d := range far {
-		if d <= 1 {
-			near++
-		}
-	}
-	return near > len(far)/2
-}
-
 // start begins fault f and returns what ends it, nil if it has no object.
-func (m *nemesis) start(f Fault) (heal func()) {
+func (m *nemesis) start(f plan.Fault) (heal func()) {
 	w := m.w
 	n := len(w.nodes)
 	a := w.rng.IntN(n)
@@ -185,27 +159,39 @@ func (m *nemesis) start(f Fault) (heal func()) {
 	}
 	w.trace.add(line{w.now, -1, "begins " + f.String(), [2]int{a + 1, b + 1}})
 	switch f {
-	case FaultCutOneWay, FaultCutPath, FaultIsolate, FaultSplit, FaultBridge, FaultRing, FaultDeaf, FaultMute, FaultFlap:
+	case plan.CutOneWay, plan.CutPath, plan.Isolate, plan.Split, plan.Bridge, plan.Ring, plan.Deaf, plan.Mute, plan.Flap:
 		if n == 1 {
 			return nil
 		}
 		return m.partition(f, a, b)
-	case FaultLoss, FaultSlowLinks:
+	case plan.Loss, plan.SlowLinks:
 		return m.weather(f)
-	case FaultCrash, FaultCrashAll, FaultStorm, FaultPause, FaultSlowDisk, FaultBadDisk:
+	case plan.Crash, plan.CrashAll, plan.Storm, plan.Pause, plan.SlowDisk, plan.BadDisk:
 		return m.process(f, w.nodes[a])
-	case FaultGossip:
+	case plan.Gossip:
 		w.tell(w.nodes[a], w.nodes[b])
 		return func() {}
-	case FaultReset:
+	case plan.Reset:
 		if h := w.nodes[a].host; h != nil && a != b {
 			h.Disconnected(w.nodes[b].id)
 			w.nodes[a].pollBy(w.now)
 		}
 		return func() {}
-	case FaultClientCut:
+	case plan.ClientCut:
 		w.nodes[a].deaf++
 		return func() { w.nodes[a].deaf-- }
+	case plan.ClientPause:
+		w.yard.Pause()
+		return func() {}
+	case plan.ClientCrash:
+		w.yard.Crash()
+		return func() {}
+	case plan.LoseDisk:
+		w.nodes[a].loseDisk()
+		return func() {}
+	case plan.Rollback:
+		w.nodes[a].rollBack()
+		return func() {}
 	}
 	panic("sim: no such fault")
 }
@@ -215,62 +201,34 @@ func (w *World) tell(n, peer *node) {
 	if n.host == nil || n == peer {
 		return
 	}
-	g := pick(w.rng, leader.GossipUnknown, leader.GossipAlive, leader.GossipDead, leader.GossipDead, leader.GossipLeaving)
+	g := dice.Pick(w.rng, leader.GossipUnknown, leader.GossipAlive, leader.GossipDead, leader.GossipDead, leader.GossipLeaving)
 	w.trace.add(line{w.now, n.index, "gossip about " + peer.name, g})
 	n.host.Gossip(peer.id, g)
 	n.pollBy(w.now)
 }
 
 // partition cuts links.
-func (m *nemesis) partition(f Fault, a, b int) (heal func()) {
-	w := m.w
-	n := len(w.nodes)
+func (m *nemesis) partition(f plan.Fault, a, b int) (heal func()) {
+	net := m.w.net
 	switch f {
-	case FaultCutOneWay:
-		return w.cut(a, b)
-	case FaultCutPath:
-		return m.cuts(func(x, y int) bool { return x == a && y == b || x == b && y == a })
-	case FaultIsolate:
-		return m.isolate(a)
-	case FaultDeaf:
-		return m.cuts(func(_, y int) bool { return y == a })
-	case FaultMute:
-		return m.cuts(func(x, _ int) bool { return x == a })
-	case FaultRing:
-		return m.cuts(func(x, y int) bool { d := (x - y + n) % n; return min(d, n-d) > n/4 })
-	case FaultFlap:
+	case plan.CutOneWay:
+		return net.Cut(a, b)
+	case plan.CutPath:
+		return net.CutPath(a, b)
+	case plan.Isolate:
+		return net.Isolate(a)
+	case plan.Deaf:
+		return net.Cuts(func(_, y int) bool { return y == a })
+	case plan.Mute:
+		return net.Cuts(func(x, _ int) bool { return x == a })
+	case plan.Ring:
+		return net.Ring()
+	case plan.Flap:
 		return m.flap(a, b)
+	case plan.Bridge:
+		return net.Split(a, m.w.rng)
 	}
-	side := make([]bool, n)
-	for i, j := range w.rng.Perm(n) {
-		side[j] = i < n/2
-	}
-	bridge := -1
-	if f == FaultBridge {
-		bridge = a
-	}
-	return m.cuts(func(x, y int) bool { return side[x] != side[y] && x != bridge && y != bridge })
-}
-
-func (m *nemesis) isolate(a int) (heal func()) {
-	return m.cuts(func(x, y int) bool { return x == a || y == a })
-}
-
-// cuts breaks all directed links that which names.
-func (m *nemesis) cuts(which func(from, to int) bool) (heal func()) {
-	var heals []func()
-	for x := range m.w.nodes {
-		for y := range m.w.nodes {
-			if x != y && which(x, y) {
-				heals = append(heals, m.w.cut(x, y))
-			}
-		}
-	}
-	return func() {
-		for _, h := range heals {
-			h()
-		}
-	}
+	return net.Split(-1, m.w.rng)
 }
 
 // flap cuts and heals the path between a and b again and again.
@@ -284,7 +242,7 @@ func (m *nemesis) flap(a, b int) (heal func()) {
 			up()
 			up = nil
 		} else if !over {
-			up = m.cuts(func(x, y int) bool { return x == a && y == b || x == b && y == a })
+			up = w.net.CutPath(a, b)
 		}
 		if !over {
 			w.at(w.now+delayBetween(w, 20*time.Millisecond, 900*time.Millisecond), turn)
@@ -301,49 +259,49 @@ func (m *nemesis) flap(a, b int) (heal func()) {
 }
 
 func delayBetween(w *World, lo, hi time.Duration) time.Duration {
-	return w.sample(delay{min: lo, max: hi})
+	return w.sample(dice.Delay{Min: lo, Max: hi})
 }
 
 // weather makes the whole network bad.
-func (m *nemesis) weather(f Fault) (heal func()) {
+func (m *nemesis) weather(f plan.Fault) (heal func()) {
 	w := m.w
-	loss := pick(w.rng, 0.1, 0.3, 0.6)
-	slow := pick[time.Duration](w.rng, 20, 100, 400) * time.Millisecond
-	for i := range w.links {
-		if f == FaultLoss {
-			w.links[i].drop = loss
+	loss := dice.Pick(w.rng, 0.1, 0.3, 0.6)
+	slow := dice.Pick[time.Duration](w.rng, 20, 100, 400) * time.Millisecond
+	for l := range w.net.Links() {
+		if f == plan.Loss {
+			l.Drop = loss
 		} else {
-			w.links[i].delay = delay{min: slow / 10, max: slow, tail: 0.05, mean: slow}
+			l.Delay = dice.Delay{Min: slow / 10, Max: slow, Tail: 0.05, Mean: slow}
 		}
 	}
 	return func() {
-		for i := range w.links {
-			if f == FaultLoss {
-				w.links[i].drop = w.opt.Drop
+		for l := range w.net.Links() {
+			if f == plan.Loss {
+				l.Drop = w.opt.Drop
 			} else {
-				w.links[i].delay = w.opt.Delay
+				l.Delay = w.opt.Delay
 			}
 		}
 	}
 }
 
 // process does something to n or its disk.
-func (m *nemesis) process(f Fault, n *node) (heal func()) {
+func (m *nemesis) process(f plan.Fault, n *node) (heal func()) {
 	w := m.w
 	switch f {
-	case FaultCrash:
-		if chance(w.rng, 0.7) {
+	case plan.Crash:
+		if dice.Chance(w.rng, 0.7) {
 			n.crashIn = 1 + w.rng.IntN(12) // somewhere in the next turns
 			return func() {}
 		}
 		n.down("is killed")
 		return func() {}
-	case FaultCrashAll:
+	case plan.CrashAll:
 		for _, n := range w.nodes {
 			n.down("loses power")
 		}
 		return func() {}
-	case FaultStorm:
+	case plan.Storm:
 		over := false
 		var again func()
 		again = func() {
@@ -354,14 +312,14 @@ func (m *nemesis) process(f Fault, n *node) (heal func()) {
 		}
 		again()
 		return func() { over = true }
-	case FaultPause:
+	case plan.Pause:
 		n.paused = w.now + time.Duration(w.rng.ExpFloat64()*float64(w.opt.FaultLast))
 		n.pollBy(n.paused)
 		return func() {}
-	case FaultSlowDisk:
-		slow := pick[time.Duration](w.rng, 5, 50, 300) * time.Millisecond
-		w.slowDisk[n.index] = delay{min: slow / 2, max: 2 * slow}
-		return func() { w.slowDisk[n.index] = delay{} }
+	case plan.SlowDisk:
+		slow := dice.Pick[time.Duration](w.rng, 5, 50, 300) * time.Millisecond
+		w.slowDisk[n.index] = dice.Delay{Min: slow / 2, Max: 2 * slow}
+		return func() { w.slowDisk[n.index] = dice.Delay{} }
 	default:
 		n.badDisk = 1 + w.rng.IntN(10)
 		return func() {}

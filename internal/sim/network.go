@@ -5,45 +5,30 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/internal/codec"
+	"github.com/prytany/prytany/internal/sim/dice"
 	"github.com/prytany/prytany/internal/sim/oracle"
+	"github.com/prytany/prytany/internal/sim/plan"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
+	"github.com/prytany/prytany/synod"
 )
 
-// A link is one direction of the path between two nodes.
-type link struct {
-	cuts   int // faults that cut it now
-	drop   float64
-	dup    float64
-	delay  delay
-	lastAt time.Duration // when the last packet arrives; later ones stay behind it if the network keeps order
+// A packet is a message on its way.
+type packet struct {
+	from, to int32        // indices of the nodes
+	fromID   synod.NodeID // who the sending node was
+	toID     synod.NodeID // whom it wanted
+	process  uint64       // number of the sending process on its machine
+	position uint64       // durable writes of the sender by then
+	replica.Packet
 }
 
-// A delay is a distribution of one-way times: uniform between min and max,
-// and with probability tail an exponential around mean on top.
-type delay struct {
-	min, max time.Duration
-	tail     float64
-	mean     time.Duration
-}
-
-func (w *World) sample(d delay) time.Duration {
-	t := d.min
-	if d.max > d.min {
-		t += time.Duration(w.rng.Int64N(int64(d.max - d.min)))
-	}
-	if d.tail > 0 && w.rng.Float64() < d.tail {
-		t += time.Duration(w.rng.ExpFloat64() * float64(d.mean))
-	}
-	return t
-}
-
-func (w *World) link(from, to int) *link { return &w.links[from*len(w.nodes)+to] }
+func (w *World) sample(d dice.Delay) time.Duration { return d.Sample(w.rng) }
 
 // send puts a packet on the way. at is when it leaves.
 func (w *World) send(from, to int, p replica.Packet, at time.Duration) {
-	l := w.link(from, to)
-	if l.cuts > 0 || l.drop > 0 && w.rng.Float64() < l.drop {
+	l := w.net.Link(from, to)
+	if l.Loses(w.rng) {
 		w.stats.Dropped++
 		return
 	}
@@ -54,47 +39,42 @@ func (w *World) send(from, to int, p replica.Packet, at time.Duration) {
 		}
 		p = q
 	}
-	copies := 1
-	if l.dup > 0 && w.rng.Float64() < l.dup {
-		copies = 2
-	}
-	for range copies {
-		arrive := at + w.sample(l.delay)
-		if w.opt.Ordered {
-			arrive = max(arrive, l.lastAt)
-			l.lastAt = arrive
+	sender := w.nodes[from]
+	for range l.Copies(w.rng) {
+		w.events.Add(l.Arrival(at, w.opt.Ordered, w.rng)).Packet = packet{
+			int32(from), int32(to), sender.id, w.nodes[to].id, sender.incarnation, sender.soul.position, p,
 		}
-		e := w.events.add(arrive)
-		e.packet, e.from, e.to, e.pkt = true, int32(from), int32(to), p
 	}
 	w.stats.Packets++
 }
 
 // arrive hands a packet to its receiver, if that is running.
-func (w *World) arrive(from, to int, p replica.Packet) {
+func (w *World) arrive(e *packet) {
+	from, to, p := int(e.from), int(e.to), e.Packet
 	n := w.nodes[to]
 	w.trace.mix(uint64(w.now), uint64(from), uint64(to))
-	if n.host == nil {
+	if n.host == nil || n.id != e.toID {
 		return
 	}
-	if w.link(from, to).cuts > 0 {
+	if w.net.Link(from, to).Cuts > 0 {
 		return // cut while it was on the way
+	}
+	if sender := w.nodes[from]; sender.host != nil && sender.incarnation == e.process {
+		if !w.meets(sender, n) {
+			return
+		}
+		n.hears(sender, e.position)
+	} else if n.met[sender] != e.process && !w.opt.Hooks.Gullible {
+		return // of a process that is gone, and has never said hello
 	}
 	if m, ok := p.Msg.(paxos.Message); ok {
 		w.trace.add(line{w.now, to, w.nodes[from].from, m})
 	}
-	n.host.Deliver(n.peer(from), p)
+	n.host.Deliver(e.fromID, p)
 	n.pollBy(w.now + w.sample(w.opt.Loop))
 }
 
-// cut breaks the directed link, until the returned function is called.
-func (w *World) cut(from, to int) (heal func()) {
-	l := w.link(from, to)
-	l.cuts++
-	return func() { l.cuts-- }
-}
-
-// reset tells both ends of a path that their connection was reset. It says
+// disconnected tells both ends of a path that their connection was reset. It says
 // nothing about the process at the other end unless that is gone.
 func (w *World) disconnected(at, gone int) {
 	n := w.nodes[at]
@@ -113,7 +93,7 @@ const damage = 1.0 / 2000
 // wire carries p through its bytes. A damaged frame must be noticed; it ends
 // the connection, so p is lost.
 func (w *World) wire(p replica.Packet) (replica.Packet, bool) {
-	if w.opt.Mode != Quiet && chance(w.rng, damage) {
+	if w.opt.Mode != plan.Quiet && dice.Chance(w.rng, damage) {
 		b := codec.AppendFrame(nil, []replica.Packet{p})
 		b[w.rng.IntN(len(b))] ^= 1 << w.rng.IntN(8)
 		if _, err := codec.NewReader(bytes.NewReader(b)).Next(); err == nil {

@@ -5,7 +5,10 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/prytany/prytany/internal/roster"
+	"github.com/prytany/prytany/internal/sim/dice"
 	"github.com/prytany/prytany/internal/sim/disk"
+	"github.com/prytany/prytany/internal/sim/machine"
 	"github.com/prytany/prytany/internal/sim/oracle"
 	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/paxos"
@@ -33,11 +36,17 @@ type node struct {
 	from  string
 	disk  disk.Disk
 
-	incarnation uint64
-	host        *replica.Host // nil while the process is down
-	machine     *recorder     // of the running process
-	offset      time.Duration // of this process's clock
-	drift       int64         // parts per million
+	incarnation uint64                            // counts the processes of this machine
+	soul        soul                              // on the disk
+	image       image                             // an older copy of the disk
+	others      *roster.Roster                    // of the running process
+	met         map[*node]uint64                  // with which processes it has exchanged hellos
+	empty       bool                              // the disk was lost, and the process has not caught up since
+	host        *replica.Host                     // nil while the process is down
+	ledgers     map[paxos.GroupID]*machine.Ledger // of the running process, of the groups beside main
+	coming      map[paxos.GroupID]fetch           // snapshots on their way to the running process
+	machine     *machine.Recorder                 // of the running process
+	dice.Pace                                     // its clock
 
 	next    time.Duration // when the scheduled turn is; 0 if there is none
 	busy    time.Duration // until then the process waits for its disk
@@ -49,6 +58,7 @@ type node struct {
 	downFor int           // faults that keep it down
 	spins   int
 	open    map[*call]struct{} // requests handed to the process and not answered
+	gate    *gate              // renewals that it was asked for
 	deaf    int                // clients cannot reach it
 	served  bool               // at the end it has served a read
 }
@@ -58,20 +68,6 @@ func (n *node) who() oracle.Node { return oracle.Node{ID: n.id, Index: n.index, 
 
 func (n *node) peer(index int) synod.NodeID { return n.w.nodes[index].id }
 
-// clock returns the reading of the process's clock at t.
-func (n *node) clock(t time.Duration) time.Duration {
-	return n.offset + t + time.Duration(int64(t)*n.drift/1e6)
-}
-
-// when returns the first time at which the process's clock shows c at least.
-func (n *node) when(c time.Duration) time.Duration {
-	t := time.Duration(int64(c-n.offset)*1e6/(1e6+n.drift)) - 2
-	for n.clock(t) < c {
-		t++
-	}
-	return t
-}
-
 // start begins a new process on the disk.
 func (n *node) start() {
 	if n.host != nil || n.downFor > 0 {
@@ -79,15 +75,19 @@ func (n *node) start() {
 	}
 	w := n.w
 	n.incarnation++
-	n.offset = time.Duration(w.rng.Int64N(int64(time.Hour)))
+	n.awake()
+	n.Offset = time.Duration(w.rng.Int64N(int64(time.Hour)))
 	if w.opt.MaxDrift > 0 {
-		n.drift = int64(w.rng.IntN(2*w.opt.MaxDrift+1) - w.opt.MaxDrift)
+		n.Drift = int64(w.rng.IntN(2*w.opt.MaxDrift+1) - w.opt.MaxDrift)
 	}
 	n.busy, n.paused, n.spent, n.crashIn, n.badDisk, n.failed, n.next = 0, 0, 0, 0, 0, false, 0
 	n.open = make(map[*call]struct{})
+	n.ledgers = make(map[paxos.GroupID]*machine.Ledger)
+	n.coming = make(map[paxos.GroupID]fetch)
+	n.gate = &gate{}
 	w.trace.add(line{w.now, n.index, "starts", n.incarnation})
 	n.guard(func() error {
-		h, err := replica.NewHost(n.config(), n.clock(w.now))
+		h, err := replica.NewHost(n.config(), n.Clock(w.now))
 		if err != nil {
 			return err
 		}
@@ -95,10 +95,10 @@ func (n *node) start() {
 		if n.disk.Volume(paxos.Main).Saved {
 			return nil
 		}
-		if n.index < w.opt.Voters {
+		if w.first.Seat(n.id) >= 0 && !n.empty {
 			return h.Bootstrap(paxos.Main, w.first)
 		}
-		n.host.Learn(paxos.Main, w.ids(w.opt.Voters))
+		n.host.Learn(paxos.Main, w.others(n))
 		return nil
 	})
 	n.pollBy(w.now)
@@ -115,23 +115,39 @@ func (n *node) config() replica.Config {
 		Self: n.id,
 		Leader: leader.Config{
 			Self:        n.id,
-			Incarnation: n.incarnation,
+			Incarnation: n.soul.self.Incarnation,
 			Seed:        n.w.rng.Uint64(),
 			Heartbeat:   int64(o.Heartbeat),
 			Silence:     int64(o.Silence),
 			Lease:       int64(o.Lease),
+			MoveAfter:   int64(o.MoveAfter),
+			Mute:        n.mute(),
 		},
 		Storage:       st,
 		Transport:     (*transport)(n),
-		NewMachine:    func(paxos.GroupID) replica.Machine { return newRecorder(n) },
+		NewMachine:    n.newMachine,
+		Forget:        func(g paxos.GroupID) { delete(n.ledgers, g) },
 		TickEvery:     o.Tick,
 		MaxPending:    o.MaxPending,
 		MaxBatch:      o.MaxBatch,
 		SnapshotSlots: o.SnapshotSlots,
 		TailSlots:     o.TailSlots,
 		RetryAfter:    o.RetryAfter,
+		LeaseReads:    o.LeaseReads,
 		Observe:       n.observe,
 	}
+}
+
+// newMachine returns the empty machine of group g.
+func (n *node) newMachine(g paxos.GroupID) replica.Machine {
+	if s := n.w.side(g); s != nil {
+		l := machine.NewLedger((*owner)(n), s.oracle, n.w.opt.SideFiller, s.first)
+		n.ledgers[g] = l
+		return l
+	}
+	h := &n.w.opt.Hooks
+	n.machine = machine.NewRecorder((*owner)(n), n.w.oracle, n.w.audit, n.w.opt.Events, h.Machine, h.Changes)
+	return n.machine
 }
 
 // pollBy makes the process take a turn at t, or as soon after it as it can.
@@ -163,12 +179,12 @@ func (n *node) turn() {
 	n.spent = 0
 	n.w.stats.Turns++
 	n.guard(func() error {
-		next, err := n.host.Poll(n.clock(n.w.now))
+		next, err := n.host.Poll(n.Clock(n.w.now))
 		if err != nil {
 			return err
 		}
 		n.busy = n.w.now + n.spent
-		t := n.when(next)
+		t := n.When(next)
 		if t <= n.w.now {
 			t = n.w.now + time.Microsecond
 			n.spins++
@@ -229,15 +245,16 @@ func (n *node) down(why string) {
 	w := n.w
 	w.trace.add(line{w.now, n.index, why, nil})
 	w.stats.Crashes++
-	n.host, n.machine = nil, nil
-	n.disk.Crash(w.opt.Revive && chance(w.rng, 0.5))
+	n.host, n.machine, n.ledgers = nil, nil, nil
+	n.breakOff()
+	n.disk.Crash(w.opt.Revive && dice.Chance(w.rng, 0.5))
 	for c := range n.open {
 		c.lost = true // whoever waits for it will give up by himself
 	}
 	n.open = nil
 	for i := range w.nodes {
-		if i != n.index && chance(w.rng, w.opt.Refused) && w.link(i, n.index).cuts == 0 && w.link(n.index, i).cuts == 0 {
-			w.at(w.now+time.Millisecond+w.sample(w.link(i, n.index).delay), func() { w.disconnected(i, n.index) })
+		if i != n.index && dice.Chance(w.rng, w.opt.Refused) && w.net.Joined(i, n.index) {
+			w.at(w.now+time.Millisecond+w.sample(w.net.Link(i, n.index).Delay), func() { w.disconnected(i, n.index) })
 		}
 	}
 	if n.downFor == 0 && !w.quiesced {
@@ -246,20 +263,45 @@ func (n *node) down(why string) {
 }
 
 // observe takes the events of package paxos and package leader.
-func (n *node) observe(_ paxos.GroupID, e any) {
+func (n *node) observe(g paxos.GroupID, e any) {
 	w := n.w
+	if s := w.side(g); s != nil {
+		if e, ok := e.(paxos.Event); ok && e.Kind == paxos.EvLeading {
+			s.elections++
+			w.trace.add(line{w.now, n.index, "leads a side", g})
+		}
+		return
+	}
 	switch e := e.(type) {
 	case paxos.Event:
 		if e.Kind == paxos.EvLeading {
 			w.stats.Elections++
+			n.leads()
 		}
 		if e.Kind != paxos.EvDecided {
 			w.trace.add(line{w.now, n.index, "paxos", e})
 		}
 	case leader.Event:
 		w.trace.add(line{w.now, n.index, "leader", e})
+	case replica.HandOverEvent:
+		n.handedOver(e)
 	}
 }
+
+// An owner is a node as its machines know it. It implements [machine.Owner].
+type owner node
+
+// Who implements [machine.Owner].
+func (o *owner) Who() oracle.Node { return (*node)(o).who() }
+
+// Step implements [machine.Owner].
+func (o *owner) Step() { (*node)(o).step() }
+
+// Mix implements [machine.Owner].
+func (o *owner) Mix(facts ...uint64) { o.w.trace.mix(facts...) }
+
+// Restored implements [machine.Owner].
+func (o *owner) Restored() { o.w.stats.Restores++ }
 
 // A transport is a node as its process sends through it.
 type transport node
@@ -275,13 +317,19 @@ func (t *transport) Send(to synod.NodeID, p replica.Packet) {
 	if h := w.opt.Hooks.Send; h != nil {
 		p = h(p)
 	}
-	i := w.indexOf(to)
-	if i < 0 || i == n.index {
+	if to == 0 || to > w.identities || to == n.id {
 		oracle.Fail("panic", "%s sends %T to node %v", n.name, p.Msg, to)
+	}
+	i := w.indexOf(to)
+	if i < 0 {
+		return // nobody has that identity any more
 	}
 	if m, ok := p.Msg.(paxos.Message); ok {
 		w.trace.add(line{w.now, n.index, w.nodes[i].to, m})
-		w.oracle.Sent(n.who(), n.disk.Volume(paxos.Main), m)
+		w.oracleOf(p.Group).Sent(n.who(), n.disk.Volume(p.Group), m)
+	}
+	if m, ok := p.Msg.(paxos.CatchUp); ok {
+		n.fetches(p.Group, m, to)
 	}
 	w.send(n.index, i, p, w.now+n.spent)
 }
@@ -299,15 +347,22 @@ func (s *storage) Load(g paxos.GroupID) (paxos.Durable, error) { return s.disk.L
 func (s *storage) Save(updates []paxos.Update) error {
 	n := (*node)(s)
 	return n.write(func() error {
+		chosen := n.w.oracle.Chosen()
 		for _, u := range updates {
-			n.w.oracle.Saving(n.who(), n.disk.Volume(u.Group), u)
+			if left := n.disk.Left(u.Group); u.Header.Membership.ID <= left && !u.Header.Promised.IsZero() {
+				oracle.Fail("I1", "%s promises %v in configuration %d of group %d; it has forgotten what it did up to %d",
+					n.name, u.Header.Promised, u.Header.Membership.ID, u.Group, left)
+			}
+			n.w.oracleOf(u.Group).Saving(n.who(), n.disk.Volume(u.Group), u)
 		}
 		if err := n.disk.Save(updates); err != nil {
 			return err
 		}
 		for _, u := range updates {
-			n.w.oracle.Saved(n.who(), n.disk.Volume(u.Group), u)
+			n.w.oracleOf(u.Group).Saved(n.who(), n.disk.Volume(u.Group), u)
+			n.w.reshaped(u.Group)
 		}
+		n.w.chose(chosen)
 		return nil
 	})
 }
@@ -315,15 +370,21 @@ func (s *storage) Save(updates []paxos.Update) error {
 // SaveSnapshot implements [replica.Storage].
 func (s *storage) SaveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
 	n := (*node)(s)
-	count, applied := mark(snap.Data)
-	n.w.oracle.Snapshot(n.who(), snap, count, applied)
+	count, applied := machine.Mark(snap.Data)
+	n.w.oracleOf(g).Snapshot(n.who(), n.disk.Volume(g), snap, count, applied)
 	n.w.stats.Snapshots++
+	n.fetched(g, snap.Slot)
 	return n.write(func() error { return n.disk.SaveSnapshot(g, snap) })
 }
 
 // LoadSnapshot implements [replica.Storage].
 func (s *storage) LoadSnapshot(g paxos.GroupID) (paxos.Snapshot, bool, error) {
 	return s.disk.LoadSnapshot(g)
+}
+
+// ReadSnapshot implements [replica.Storage].
+func (s *storage) ReadSnapshot(g paxos.GroupID, offset uint64, most int) (replica.SnapshotPart, bool, error) {
+	return s.disk.ReadSnapshot(g, offset, most)
 }
 
 // Trim implements [replica.Storage].
@@ -336,6 +397,18 @@ func (s *storage) Trim(g paxos.GroupID, below paxos.Slot) error {
 	return s.disk.Trim(g, below)
 }
 
+// Drop implements [replica.Storage]. A crash during it drops all or nothing.
+func (s *storage) Drop(g paxos.GroupID, floor paxos.ConfigID) error {
+	n := (*node)(s)
+	return n.write(func() error { return n.disk.Drop(g, floor) })
+}
+
+// Dropped implements [replica.Storage].
+func (s *storage) Dropped(g paxos.GroupID) (replica.Tombstone, bool, error) { return s.disk.Dropped(g) }
+
+// Sweep implements [replica.Storage].
+func (s *storage) Sweep() (more bool, err error) { return s.disk.Sweep() }
+
 // write does one atomic write, in which the disk may fail and the process may
 // end, before it or after it.
 func (n *node) write(do func() error) error {
@@ -347,7 +420,7 @@ func (n *node) write(do func() error) error {
 	if n.badDisk > 0 {
 		if n.badDisk--; n.badDisk == 0 {
 			n.failed = true
-			if chance(w.rng, 0.5) {
+			if dice.Chance(w.rng, 0.5) {
 				if err := do(); err != nil {
 					return err
 				}
@@ -360,6 +433,7 @@ func (n *node) write(do func() error) error {
 		return err
 	}
 	w.stats.Writes++
+	n.soul.position++
 	n.step()
 	return nil
 }

@@ -3,8 +3,11 @@ package sim
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/prytany/prytany/internal/sim/dice"
+	"github.com/prytany/prytany/internal/sim/plan"
 	"github.com/prytany/prytany/paxos"
 )
 
@@ -22,24 +25,39 @@ func (w *World) reshape() {
 	}
 	w.at(w.now+reshapeEvery, w.reshape)
 	for _, n := range w.nodes {
-		if n.host != nil && n.machine != nil && n.machine.leading {
+		if n.host != nil && n.machine != nil && n.machine.Leading {
 			w.change(n)
 			return
 		}
 	}
 }
 
+// reshapes reports whether the voters of this run change.
+func (w *World) reshapes() bool {
+	return w.opt.Churn || w.opt.Voters < w.opt.Nodes || slices.Contains(w.opt.Faults, plan.LoseDisk) || slices.Contains(w.opt.Faults, plan.Rollback)
+}
+
 // change asks the leader n for another configuration.
 func (w *World) change(n *node) {
 	now := w.oracle.Config()
-	if w.opt.Churn && !w.healed && len(now.Voters) > 1 && chance(w.rng, 0.05) {
+	if gone := w.lost(now); gone != 0 && (w.joined(now) || dice.Chance(w.rng, 0.2)) {
+		w.trace.add(line{w.now, n.index, "removes the lost", gone})
+		n.reconfigure(func(m paxos.Membership) (paxos.Membership, error) {
+			if m.ID != now.ID || m.Ordinal(n.id) == 0 {
+				return m, errOther
+			}
+			return m.Without(gone, m.Ordinal(n.id)), nil
+		})
+		return
+	}
+	if w.opt.Churn && !w.healed && len(now.Voters) > 1 && dice.Chance(w.rng, 0.05) {
 		gone := w.nodes[w.rng.IntN(len(w.nodes))]
-		if gone == n || now.Seat(gone.id) < 0 {
+		if gone == n || now.Seat(gone.id) < 0 || !w.unhurt(now) {
 			return
 		}
 		w.trace.add(line{w.now, n.index, "removes", gone.name})
 		n.reconfigure(func(m paxos.Membership) (paxos.Membership, error) {
-			if m.ID != now.ID {
+			if m.ID != now.ID || !w.unhurt(m) { // it may have waited for its turn
 				return m, errOther
 			}
 			return m.Without(gone.id, m.Ordinal(n.id)), nil
@@ -47,7 +65,7 @@ func (w *World) change(n *node) {
 		return
 	}
 	for _, add := range w.nodes {
-		if now.Seat(add.id) >= 0 || add.host == nil || !w.caughtUp(add) || !w.healed && chance(w.rng, 0.5) {
+		if now.Seat(add.id) >= 0 || add.host == nil || !w.caughtUp(add) || !w.healed && dice.Chance(w.rng, 0.5) {
 			continue
 		}
 		w.trace.add(line{w.now, n.index, "adds", add.name})
@@ -63,12 +81,59 @@ func (w *World) change(n *node) {
 
 // caughtUp reports whether n is close behind the others.
 func (w *World) caughtUp(n *node) bool {
-	return n.machine != nil && n.machine.applied > 1 && n.machine.applied+100 > w.oracle.Chosen()
+	ok := n.machine != nil && n.machine.Slot > 1 && n.machine.Slot+100 > w.oracle.Chosen()
+	if ok {
+		n.empty = false
+	}
+	return ok
 }
 
-// whole reports whether every node is a voter.
+// joined reports whether every running node is a voter of m.
+func (w *World) joined(m paxos.Membership) bool {
+	for _, n := range w.nodes {
+		if n.host != nil && m.Seat(n.id) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// whole reports whether every node is a voter, and nobody else.
 func (w *World) whole() bool {
-	return len(w.oracle.Config().Voters) == len(w.nodes)
+	m := w.oracle.Config()
+	return len(m.Voters) == len(w.nodes) && w.lost(m) == 0
+}
+
+// Reshaped counts reconfigurations, of all groups.
+type Reshaped struct{ Begun, Decided int }
+
+// counted returns change, which counts what it begins under each fault that is on.
+func (w *World) counted(change func(paxos.Membership) (paxos.Membership, error)) func(paxos.Membership) (paxos.Membership, error) {
+	begun := false
+	return func(m paxos.Membership) (paxos.Membership, error) {
+		next, err := change(m)
+		for f, on := range w.nemesis.on {
+			if err == nil && on > 0 && !begun {
+				w.stats.During[f].Begun++
+			}
+		}
+		begun = begun || err == nil // it may be asked again until there is room
+		return next, err
+	}
+}
+
+// reshaped takes note of a configuration of g that was just decided, if there is one.
+func (w *World) reshaped(g paxos.GroupID) {
+	now := w.oracleOf(g).Config()
+	if int(now.ID) == len(w.configs[g])+1 {
+		return
+	}
+	w.configs[g] = append(w.configs[g], now)
+	for f, on := range w.nemesis.on {
+		if on > 0 {
+			w.stats.During[f].Decided++
+		}
+	}
 }
 
 // reconfigure hands the request to the process and does not wait: what becomes
@@ -76,6 +141,6 @@ func (w *World) whole() bool {
 func (n *node) reconfigure(change func(paxos.Membership) (paxos.Membership, error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = n.host.Reconfigure(ctx, paxos.Main, change)
+	_ = n.host.Reconfigure(ctx, paxos.Main, n.w.counted(change))
 	n.pollBy(n.w.now)
 }

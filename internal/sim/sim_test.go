@@ -10,6 +10,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prytany/prytany/internal/sim/plan"
+	"github.com/prytany/prytany/internal/sim/workload"
 )
 
 var (
@@ -108,19 +111,53 @@ func (s *Stats) add(o *Stats) {
 	s.Elections += o.Elections
 	s.Restores += o.Restores
 	s.Reconfigured += o.Reconfigured
+	s.Lost += o.Lost
+	s.RolledBack += o.RolledBack
+	s.Quarantined += o.Quarantined
+	s.SideDone += o.SideDone
+	s.SideMoves += o.SideMoves
+	s.SideDrops += o.SideDrops
+	s.SideElections += o.SideElections
+	s.HandOvers += o.HandOvers
+	s.HandedOver += o.HandedOver
+	s.Released += o.Released
+	s.Leased += o.Leased
 	s.Done += o.Done
 	s.Unknown += o.Unknown
-	s.Expired += o.Expired
+	s.Ends.Expired += o.Ends.Expired
+	s.Ends.Delays += o.Ends.Delays
+	s.Ends.Yields += o.Ends.Yields
+	s.Renewed += o.Renewed
+	s.Held += o.Held
+	s.Told += o.Told
+	s.Compacted += o.Compacted
+	s.Work.Add(&o.Work)
+	s.Fetches.Begun += o.Fetches.Begun
+	s.Fetches.Broken += o.Fetches.Broken
+	s.Fetches.Resumed += o.Fetches.Resumed
+	s.Fetches.Installed += o.Fetches.Installed
+	for i := range s.Kinds {
+		s.Kinds[i] += o.Kinds[i]
+	}
 	for i := range s.Faults {
 		s.Faults[i] += o.Faults[i]
+		s.During[i].Begun += o.During[i].Begun
+		s.During[i].Decided += o.During[i].Decided
 	}
 }
 
 func (s *Stats) String() string {
-	out := fmt.Sprintf("events %d, packets %d, dropped %d, turns %d, writes %d, snapshots %d, restores %d, crashes %d, elections %d, reconfigurations %d, operations %d, unknown %d, expired %d; faults:",
-		s.Events, s.Packets, s.Dropped, s.Turns, s.Writes, s.Snapshots, s.Restores, s.Crashes, s.Elections, s.Reconfigured, s.Done, s.Unknown, s.Expired)
+	out := fmt.Sprintf("events %d, packets %d, dropped %d, turns %d, writes %d, snapshots %d, restores %d, crashes %d, elections %d, reconfigurations %d, lost disks %d, rolled back %d (quarantined %d), hand-overs %d (done %d, released in vain %d), leases looked at %d, operations %d, unknown %d, expired %d; lock-delays %d, yields %d, leases renewed %d, held %d, told %d, compacted %d; operations:",
+		s.Events, s.Packets, s.Dropped, s.Turns, s.Writes, s.Snapshots, s.Restores, s.Crashes, s.Elections, s.Reconfigured, s.Lost, s.RolledBack, s.Quarantined, s.HandOvers, s.HandedOver, s.Released, s.Leased, s.Done, s.Unknown, s.Ends.Expired, s.Ends.Delays, s.Ends.Yields, s.Renewed, s.Held, s.Told, s.Compacted)
+	for i, n := range s.Kinds {
+		out += fmt.Sprintf(" %v %d,", workload.Kind(i), n)
+	}
+	out += fmt.Sprintf(" work: %+v,", s.Work)
+	out += fmt.Sprintf(" groups beside main: %d numbers, %d configurations, %d parts dropped, %d elections;", s.SideDone, s.SideMoves, s.SideDrops, s.SideElections)
+	out += fmt.Sprintf(" snapshots in pieces: %+v;", s.Fetches)
+	out += " faults (reconfigurations begun and decided meanwhile):"
 	for i, n := range s.Faults {
-		out += fmt.Sprintf(" %v %d,", Fault(i), n)
+		out += fmt.Sprintf(" %v %d (%d, %d),", plan.Fault(i), n, s.During[i].Begun, s.During[i].Decided)
 	}
 	return out
 }

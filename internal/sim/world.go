@@ -1,11 +1,23 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
+	"github.com/prytany/prytany/internal/roster"
+	"github.com/prytany/prytany/internal/sim/agenda"
+	"github.com/prytany/prytany/internal/sim/audit"
+	"github.com/prytany/prytany/internal/sim/dice"
+	"github.com/prytany/prytany/internal/sim/effect"
+	"github.com/prytany/prytany/internal/sim/network"
 	"github.com/prytany/prytany/internal/sim/oracle"
+	"github.com/prytany/prytany/internal/sim/plan"
+	"github.com/prytany/prytany/internal/sim/work"
+	"github.com/prytany/prytany/internal/sim/workload"
+	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
 	"github.com/prytany/prytany/synod"
@@ -17,20 +29,28 @@ type World struct {
 	opt    Options
 	rng    *rand.Rand
 	now    time.Duration
-	events schedule
+	events agenda.Schedule[packet]
 	trace  trace
 	stats  Stats
 	buf    []byte // of wire
 
-	first    paxos.Membership // the configuration the group begins with
-	nodes    []*node
-	links    []link // from*len(nodes)+to
-	slowDisk []delay
-	oracle   *oracle.Oracle
-	audit    *audit
-	clients  []*client
-	nemesis  nemesis
-	history  History
+	first paxos.Membership // the configuration the group begins with
+
+	identities synod.NodeID // the highest that was given
+	souls      *rand.Rand
+	nodes      []*node
+	net        *network.Network
+	slowDisk   []dice.Delay
+	oracle     *oracle.Oracle
+	audit      *audit.Account
+	clients    []*client
+	watching   []*watcher
+	nemesis    nemesis
+	history    *workload.History
+	sides      []*side
+	configs    map[paxos.GroupID][]paxos.Membership // that were decided, after the first
+	crowd      *workload.Crowd
+	yard       *work.Yard
 
 	healed   bool // no more faults
 	stopping bool // clients begin nothing new
@@ -41,9 +61,20 @@ type World struct {
 type Stats struct {
 	Events, Packets, Dropped, Turns, Writes, Snapshots uint64
 	Crashes, Elections, Restores, Reconfigured         int
-	Faults                                             [numFaults]int
+	RolledBack, Quarantined                            int // disks; identities
+	Lost                                               int // disks
+	SideDone, SideMoves, SideDrops, SideElections      int // of groups beside main: numbers put in, configurations, parts dropped, elections
+	Faults                                             [plan.NumFaults]int
+	During                                             [plan.NumFaults]Reshaped
+	Fetches                                            Fetches
+	HandOvers, HandedOver, Released                    int // ended; well; not well although the lead was given up
+	Leased                                             int // beliefs in a lease that were looked at
 	Done, Unknown                                      int // operations of clients
-	Expired                                            int // sessions
+	Kinds                                              [workload.NumKinds]int
+	Ends                                               audit.Ends
+	Renewed, Held                                      int // leases; keepalives that were held back
+	Told, Compacted                                    int // changes that watchers were told of; streams that came too late
+	Work                                               effect.Counts
 }
 
 // A Report is what a run was like.
@@ -52,14 +83,14 @@ type Report struct {
 	Time    time.Duration // simulated
 	Hash    uint64        // of the trace
 	Stats   Stats
-	History History
+	History *workload.History
 	Slots   paxos.Slot
 }
 
 // A Failure is a run that broke an invariant.
 type Failure struct {
 	Seed      uint64
-	Mode      Mode
+	Mode      plan.Mode
 	Invariant string
 	Detail    string
 	At        time.Duration
@@ -77,6 +108,7 @@ func Run(o Options) (Report, error) {
 	w := newWorld(o)
 	err := w.run()
 	w.stats.Reconfigured = int(w.oracle.Config().ID) - 1
+	w.stats.Ends = w.audit.Ends
 	return Report{o, w.now, w.trace.hash, w.stats, w.history, w.oracle.Chosen()}, err
 }
 
@@ -91,46 +123,52 @@ func newWorld(o Options) *World {
 	}
 	for i := range o.Nodes {
 		n := &node{w: w, index: i, id: synod.NodeID(i + 1), name: fmt.Sprintf("node %d", i+1)}
+		n.soul.seen = map[synod.NodeID]roster.Sighting{}
 		n.to, n.from = "to "+n.name, "from "+n.name
 		w.nodes = append(w.nodes, n)
 	}
+	w.identities, w.souls = synod.NodeID(o.Nodes), rand.New(rand.NewPCG(o.Seed, 0x736f756c73))
 	w.first = paxos.Membership{ID: 1, Next: synod.Ordinal(o.Voters + 1)}
 	for _, n := range w.nodes[:o.Voters] {
 		w.first.Voters = append(w.first.Voters, paxos.Member{Node: n.id, Ordinal: synod.Ordinal(n.index + 1), Name: n.name})
 	}
-	w.links = make([]link, o.Nodes*o.Nodes)
-	for i := range w.links {
-		w.links[i] = link{drop: o.Drop, dup: o.Dup, delay: o.Delay}
-	}
-	w.slowDisk = make([]delay, o.Nodes)
+	w.net = network.New(o.Nodes, network.Link{Drop: o.Drop, Dup: o.Dup, Delay: o.Delay})
+	w.slowDisk = make([]dice.Delay, o.Nodes)
 	w.oracle = oracle.New(w.first, o.Nodes)
-	w.audit = newAudit(w)
+	w.audit = audit.New(func() time.Duration { return w.now }, o.MaxDrift, cmp.Or(o.Events, locks.Limits{}.WithDefaults().MaxEvents))
+	w.audit.Trusting = o.Hooks.Trust
+	w.history = workload.NewHistory()
+	w.crowd = workload.NewCrowd(o.Options, w.rng, w.history, w.audit)
 	w.nemesis.w = w
+	w.configs = make(map[paxos.GroupID][]paxos.Membership)
 	return w
 }
 
 // at schedules fn.
-func (w *World) at(t time.Duration, fn func()) { w.events.add(max(t, w.now)).fn = fn }
+func (w *World) at(t time.Duration, fn func()) { w.events.Add(max(t, w.now)).Do = fn }
 
-// ids returns the nodes with index below n.
-func (w *World) ids(n int) []synod.NodeID {
+// others returns whom n may ask about the group: as gossip, which shows everybody.
+func (w *World) others(n *node) []synod.NodeID {
 	var out []synod.NodeID
-	for _, n := range w.nodes[:n] {
-		out = append(out, n.id)
+	for _, o := range w.nodes {
+		if o != n {
+			out = append(out, o.id)
+		}
 	}
 	return out
 }
 
+// indexOf returns the index of the node that has the identity id, -1 if nobody does.
 func (w *World) indexOf(id synod.NodeID) int {
-	if id < 1 || int(id) > len(w.nodes) {
-		return -1
+	if n := w.owner(id); n != nil {
+		return n.index
 	}
-	return int(id) - 1
+	return -1
 }
 
 // sync returns what a write of node i takes now.
-func (w *World) sync(i int) delay {
-	if d := w.slowDisk[i]; d != (delay{}) {
+func (w *World) sync(i int) dice.Delay {
+	if d := w.slowDisk[i]; d != (dice.Delay{}) {
 		return d
 	}
 	return w.opt.Sync
@@ -153,17 +191,28 @@ func (w *World) run() (err error) {
 	for i := range w.opt.Clients {
 		w.addClient(i)
 	}
-	if w.opt.Churn || w.opt.Voters < w.opt.Nodes {
+	w.watchers()
+	w.workers()
+	w.beginSides()
+	if w.opt.Features != 0 {
+		w.at(time.Second, w.ask)
+	}
+	if slices.Contains(w.opt.Faults, plan.Rollback) {
+		w.copyDisks()
+	}
+	if w.reshapes() {
+		w.at(time.Second, w.hint)
 		w.at(time.Second, w.reshape)
 	}
 	w.nemesis.begin()
+	w.handOvers()
 	w.until(w.opt.Chaos)
 	w.healed = true
 	w.nemesis.heal()
 	w.until(w.opt.Chaos + w.opt.Settle - calm)
 	elections := w.stats.Elections
 	w.until(w.opt.Chaos + w.opt.Settle)
-	if w.opt.Voters == w.opt.Nodes && !w.opt.Churn && w.stats.Elections != elections {
+	if !w.reshapes() && w.stats.Elections != elections {
 		oracle.Fail("liveness", "%d elections long after everything has healed", w.stats.Elections-elections)
 	}
 	w.stopping = true
@@ -173,7 +222,7 @@ func (w *World) run() (err error) {
 
 // until lets time pass until t.
 func (w *World) until(t time.Duration) {
-	for w.events.len() > 0 && w.events.heap[0].at <= t {
+	for w.events.Len() > 0 && w.events.Next() <= t {
 		w.step()
 	}
 	w.now = t
@@ -181,15 +230,15 @@ func (w *World) until(t time.Duration) {
 
 // step makes the next event happen.
 func (w *World) step() {
-	e := w.events.pop()
-	w.now = e.at
+	e := w.events.Pop()
+	w.now = e.At
 	w.stats.Events++
-	if e.packet {
-		w.arrive(int(e.from), int(e.to), e.pkt)
+	if e.Do == nil {
+		w.arrive(&e.Packet)
 	} else {
-		e.fn()
+		e.Do()
 	}
-	w.events.release(e)
+	w.events.Release(e)
 }
 
 // finish lets clients end what they have begun, and the nodes agree. Both must
@@ -207,26 +256,64 @@ func (w *World) finish() {
 	for _, n := range w.nodes {
 		w.probe(n)
 	}
-	end = w.now + w.opt.Finish
-	for !w.converged() || !w.whole() {
-		if w.now >= end {
-			oracle.Fail("liveness", "nodes do not agree after everything has healed: %s", w.positions())
-		}
-		w.until(w.now + 100*time.Millisecond)
+	w.agree()
+	if w.opt.Features != 0 {
+		w.outlive()
+		w.agree()
 	}
-	for _, n := range w.nodes {
-		if n.host != nil && !w.nemesis.keeps(n.index) {
-			w.oracle.State(n.who(), n.machine.applied, n.machine.locks.StateHash())
-		}
+	w.compare()
+	w.history.Final(w.audit)
+	if n := w.audit.Count(); n != w.oracle.Commands() {
+		oracle.Fail("E1", "%d commands are chosen, %d are applied", w.oracle.Commands(), n)
 	}
-	w.audit.final()
-	if w.opt.Mode == Quiet {
+	if w.opt.Mode == plan.Quiet {
 		if w.stats.Elections != int(w.oracle.Config().ID) {
 			oracle.Fail("quiet", "%d elections without any fault", w.stats.Elections)
 		}
 		if w.stats.Unknown != 0 {
 			oracle.Fail("quiet", "%d unknown outcomes without any fault", w.stats.Unknown)
 		}
+	}
+}
+
+// agree lets the nodes apply all that is chosen, within a bound.
+func (w *World) agree() {
+	end := w.now + w.opt.Finish
+	for !w.converged() || !w.whole() || !w.sidesSettled() {
+		if w.now >= end {
+			oracle.Fail("liveness", "nodes do not agree after everything has healed: %s", w.positions())
+		}
+		w.until(w.now + 100*time.Millisecond)
+	}
+}
+
+// outlive lets the time pass in which every session must end that nobody keeps
+// alive, and with them all that they hold (L6).
+func (w *World) outlive() {
+	const more = 5 * time.Second                             // lock-delays, smear, and a change of leader
+	w.until(w.now + 2*max(w.opt.TTL, w.opt.Work.TTL) + more) // a keepalive may yet be held back
+	if n := w.audit.Alive(); n > 0 {
+		oracle.Fail("L6", "%d sessions are alive that nobody has kept for long", n)
+	}
+	if !w.audit.Free() {
+		oracle.Fail("L6", "locks are in use though no session is alive")
+	}
+}
+
+// compare holds the nodes against each other and the account.
+func (w *World) compare() {
+	w.lastWords()
+	for _, s := range w.sides {
+		s.compare()
+	}
+	for _, n := range w.nodes {
+		if n.host == nil || w.nemesis.keeps(n.index) {
+			continue
+		}
+		w.oracle.State(n.who(), n.machine.Slot, n.machine.Locks.StateHash())
+		n.machine.Locks.View(func(v locks.View) {
+			w.audit.Names(func(lock string) { w.audit.SeesLock(n.reader(), lock, audit.LockOf(v, lock)) })
+		})
 	}
 }
 
@@ -250,7 +337,7 @@ func (w *World) converged() bool {
 		if w.nemesis.keeps(n.index) {
 			continue
 		}
-		if n.host == nil || n.machine == nil || n.machine.applied != w.oracle.Chosen() || len(n.open) > 0 || !n.served {
+		if n.host == nil || n.machine == nil || n.machine.Slot != w.oracle.Chosen() || len(n.open) > 0 || !n.served {
 			return false
 		}
 	}
@@ -267,17 +354,13 @@ func (w *World) positions() string {
 		case n.machine == nil:
 			s += fmt.Sprintf(" %s has no group;", n.name)
 		default:
-			s += fmt.Sprintf(" %s applied %d, open %d, served %v;", n.name, n.machine.applied, len(n.open), n.served)
+			s += fmt.Sprintf(" %s applied %d, open %d, served %v;", n.name, n.machine.Slot, len(n.open), n.served)
+		}
+	}
+	for _, x := range w.sides {
+		if !x.settled() {
+			s += x.position()
 		}
 	}
 	return s
-}
-
-// A Hooks changes what the world is made of, so that tests can show that a
-// broken part is noticed. A nil field changes nothing.
-type Hooks struct {
-	Storage func(replica.Storage) replica.Storage
-	Send    func(replica.Packet) replica.Packet
-	Machine func(replica.Machine) replica.Machine
-	Read    bool // reads are served by whoever is asked, without asking the leader
 }

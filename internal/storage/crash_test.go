@@ -16,7 +16,9 @@ import (
 
 // TestAKillBetweenOperations copies the files after each operation, as a kill
 // leaves them, and opens the copy.
-func TestAKillBetweenOperations(t *testing.T) {
+func TestAKillBetweenOperations(t *testing.T) { both(t, aKillBetweenOperations) }
+
+func aKillBetweenOperations(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	want := map[paxos.GroupID]paxos.Durable{}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/prytany/prytany/internal/storage"
@@ -45,8 +46,10 @@ func fill(t *testing.T) (before, after files) {
 		if err := s.SaveAddress(synod.NodeID(i+1), storage.Address{Name: "n", Peer: "p:1"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.SaveSnapshot(1, paxos.Snapshot{Slot: paxos.Slot(i + 1), Data: bytes.Repeat([]byte{byte(i)}, 9000)}); err != nil {
-			t.Fatal(err)
+		for g, size := range []int{9000, 90} { // in a file, and not
+			if err := s.SaveSnapshot(paxos.GroupID(g+1), paxos.Snapshot{Slot: paxos.Slot(i + 1), Data: bytes.Repeat([]byte{byte(i)}, size)}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for i := range 7 {
@@ -71,31 +74,65 @@ func vote(slot, round int, value string) paxos.SlotVote {
 	return paxos.SlotVote{Slot: paxos.Slot(slot), Config: 1, Vote: synod.Vote{Ballot: synod.Ballot{Round: uint64(round), Member: 1}, Value: synod.Value(value)}}
 }
 
-// files are the files of a data directory by name, without the empty pages at
-// their ends.
+// files are the files of a data directory by name, the databases without the empty
+// pages at their ends.
 type files map[string][]byte
 
 func read(t *testing.T, dir string) files {
 	t.Helper()
 	fs := files{}
-	for _, name := range []string{"log.db", "node.db"} {
+	segments, err := filepath.Glob(filepath.Join(dir, "log.wal", "*.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(segments, filepath.Join(dir, "log.db"), filepath.Join(dir, "node.db")) {
+		b, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // of the other kind of log, or given back meanwhile
+		}
+		name, err2 := filepath.Rel(dir, path)
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		if !segment(name) {
+			b = b[:min((len(bytes.TrimRight(b, "\x00"))/pageSize+1)*pageSize, len(b))]
+		}
+		fs[name] = b
+	}
+	for _, name := range snapshotFiles(t, dir) {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := (len(bytes.TrimRight(b, "\x00"))/pageSize + 1) * pageSize
-		fs[name] = b[:min(n, len(b))]
+		fs[name] = b
 	}
 	return fs
 }
 
+// segment reports whether the file called name is one of an append-only log.
+func segment(name string) bool { return filepath.Ext(name) == ".seg" }
+
+// snapshotFiles returns the names of the snapshots' files in dir.
+func snapshotFiles(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	there, err := os.ReadDir(filepath.Join(dir, "snapshots"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range there {
+		names = append(names, filepath.Join("snapshots", e.Name()))
+	}
+	return names
+}
+
 func (fs files) write(t *testing.T, dir string) {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "snapshots"), 0o700), os.RemoveAll(filepath.Join(dir, "log.wal"))); err != nil {
 		t.Fatal(err)
 	}
 	for name, b := range fs {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, b, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -122,7 +159,7 @@ func stateOf(dir string) (state, error) {
 }
 
 func visit(dir string, last func(*storage.Store) error) (st state, err error) {
-	s, err := storage.Open(dir, storage.Options{})
+	s, err := storage.Open(dir, storage.Options{SegmentBytes: segmentBytes})
 	if err != nil {
 		return st, err
 	}
@@ -156,7 +193,12 @@ func noticed(t *testing.T, dir, what string, fs files, want state) (ok bool) {
 	fs.write(t, dir)
 	got, err := stateOf(dir)
 	switch {
-	case errors.Is(err, storage.ErrDamaged), errors.Is(err, storage.ErrFuture):
+	case errors.Is(err, storage.ErrDamaged):
+		if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, "prytany member replace") {
+			t.Fatalf("%s: %q; want one line that says what to do", what, text)
+		}
+		return true
+	case errors.Is(err, storage.ErrFuture):
 		return true
 	case err != nil:
 		t.Fatalf("%s: %v; want ErrDamaged", what, err)
@@ -166,7 +208,9 @@ func noticed(t *testing.T, dir, what string, fs files, want state) (ok bool) {
 	return false
 }
 
-func TestFlippedBytesAreNoticedOrHarmless(t *testing.T) {
+func TestFlippedBytesAreNoticedOrHarmless(t *testing.T) { both(t, flippedBytesAreNoticedOrHarmless) }
+
+func flippedBytesAreNoticedOrHarmless(t *testing.T) {
 	_, good := fill(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	good.write(t, dir)
@@ -185,7 +229,7 @@ func TestFlippedBytesAreNoticedOrHarmless(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d of %d flipped bits noticed, the others without effect", name, hit, n)
-		for at := 16; at < 80; at += 5 { // what the two meta pages hold
+		for at := 16; at < 80 && !segment(name); at += 5 { // what the two meta pages hold
 			for _, page := range []int{0, pageSize} {
 				bad := maps.Clone(good)
 				bad[name] = bytes.Clone(b)
@@ -200,7 +244,9 @@ func TestFlippedBytesAreNoticedOrHarmless(t *testing.T) {
 
 // TestLostAndWildWritesAreNoticed puts pages back as they were before the last
 // save, empties them, and puts others in their place.
-func TestLostAndWildWritesAreNoticed(t *testing.T) {
+func TestLostAndWildWritesAreNoticed(t *testing.T) { both(t, lostAndWildWritesAreNoticed) }
+
+func lostAndWildWritesAreNoticed(t *testing.T) {
 	before, good := fill(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	good.write(t, dir)
@@ -273,12 +319,23 @@ func TestOldPagesAreNoticed(t *testing.T) {
 
 // TestALostFileIsNoticed: a file that is not there any more must not be taken
 // for a new directory.
-func TestALostFileIsNoticed(t *testing.T) {
+func TestALostFileIsNoticed(t *testing.T) { both(t, aLostFileIsNoticed) }
+
+func aLostFileIsNoticed(t *testing.T) {
 	_, good := fill(t)
 	dir := t.TempDir()
-	for _, name := range []string{"log.db", "node.db"} {
+	names := []string{map[string]string{storage.LogBolt: "log.db", storage.LogAppend: "log.wal"}[kind], "node.db"}
+	for name := range good {
+		if filepath.Dir(name) == "snapshots" {
+			names = append(names, name)
+		}
+	}
+	if len(names) != 3 {
+		t.Fatalf("%v; want the log, node.db and the file of a snapshot", names)
+	}
+	for _, name := range names {
 		good.write(t, dir)
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := stateOf(dir); !errors.Is(err, storage.ErrDamaged) {

@@ -5,21 +5,33 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/raft"
-	"go.etcd.io/bbolt"
-
+	"github.com/prytany/prytany/internal/codec"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/synod"
 )
 
+// kind is how new directories keep their log, while both runs a test.
+var kind = LogBolt
+
+// both runs f with each kind of log.
+func both(t *testing.T, f func(t *testing.T)) {
+	defer func() { kind = LogBolt }()
+	for _, kind = range []string{LogBolt, LogAppend} {
+		t.Run(kind, f)
+	}
+}
+
 func reopen(t *testing.T, dir string) *Store {
 	t.Helper()
-	s, err := Open(dir, Options{})
+	s, err := Open(dir, Options{LogStore: kind, SegmentBytes: 64 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,12 +41,14 @@ func reopen(t *testing.T, dir string) *Store {
 
 var update = []paxos.Update{{Group: 1, Dirty: true, Header: paxos.Header{Membership: paxos.Membership{ID: 1}}}}
 
-func TestAFailedWriteSticks(t *testing.T) {
+func TestAFailedWriteSticks(t *testing.T) { both(t, aFailedWriteSticks) }
+
+func aFailedWriteSticks(t *testing.T) {
 	s := reopen(t, t.TempDir())
 	if err := s.Save(update); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.votes.Close(); err != nil {
+	if err := s.votes.close(); err != nil {
 		t.Fatal(err)
 	}
 	first := s.Save(update)
@@ -44,8 +58,9 @@ func TestAFailedWriteSticks(t *testing.T) {
 	_, load := s.Load(1)
 	_, groups := s.Groups()
 	_, _, snapshot := s.LoadSnapshot(1)
+	_, _, part := s.ReadSnapshot(1, 0, 1)
 	for name, err := range map[string]error{
-		"Save": s.Save(update), "Load": load, "Groups": groups, "LoadSnapshot": snapshot,
+		"Save": s.Save(update), "Load": load, "Groups": groups, "LoadSnapshot": snapshot, "ReadSnapshot": part,
 		"SaveSnapshot": s.SaveSnapshot(1, paxos.Snapshot{Slot: 1}), "Trim": s.Trim(1, 0),
 	} {
 		if !errors.Is(err, first) {
@@ -54,46 +69,15 @@ func TestAFailedWriteSticks(t *testing.T) {
 	}
 }
 
-func TestTrimBeforeTheHeaderSaysSo(t *testing.T) {
+func TestTrimBeforeTheHeaderSaysSo(t *testing.T) { both(t, trimBeforeTheHeaderSaysSo) }
+
+func trimBeforeTheHeaderSaysSo(t *testing.T) {
 	s := reopen(t, t.TempDir())
 	if err := s.Save(update); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Trim(1, 5); err == nil {
 		t.Error("trimmed below 5 although no saved header says so")
-	}
-}
-
-// TestAnInterruptedSnapshot: the bytes are there in part, the switch is not.
-func TestAnInterruptedSnapshot(t *testing.T) {
-	dir := t.TempDir()
-	s := reopen(t, dir)
-	if err := s.SaveSnapshot(1, paxos.Snapshot{Slot: 5, Data: []byte("five")}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.writeChunks(snapshotBucket(1, 7), make([]byte, 3*chunkBytes)); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s = reopen(t, dir)
-	if got, ok, err := s.LoadSnapshot(1); err != nil || !ok || string(got.Data) != "five" {
-		t.Errorf("LoadSnapshot = %q, %v, %v; want the one before", got.Data, ok, err)
-	}
-	for _, slot := range []paxos.Slot{7, 8} {
-		if err := s.SaveSnapshot(1, paxos.Snapshot{Slot: slot, Data: []byte("new")}); err != nil {
-			t.Fatal(err)
-		}
-		if got, ok, err := s.LoadSnapshot(1); err != nil || !ok || got.Slot != slot || string(got.Data) != "new" {
-			t.Errorf("LoadSnapshot = %q of slot %d, %v, %v; want the new one", got.Data, got.Slot, ok, err)
-		}
-		buckets := 0
-		if err := s.node.View(func(tx *bbolt.Tx) error {
-			return tx.Bucket(bucketSnapshots).ForEachBucket(func([]byte) error { buckets++; return nil })
-		}); err != nil || buckets != 1 {
-			t.Errorf("%d snapshots take room, %v; want 1", buckets, err)
-		}
 	}
 }
 
@@ -114,7 +98,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotFit(t *testing.T) {
+func TestWhatDoesNotFit(t *testing.T) { both(t, whatDoesNotFit) }
+
+func whatDoesNotFit(t *testing.T) {
 	for _, u := range []paxos.Update{
 		{Group: 0}, {Group: maxGroup + 1}, {Group: 1, Votes: []paxos.SlotVote{{Slot: 0}}}, {Group: 1, Votes: []paxos.SlotVote{{Slot: maxSlot + 1}}},
 	} {
@@ -127,13 +113,15 @@ func TestWhatDoesNotFit(t *testing.T) {
 
 // TestOpeningsThatEndEarly: a process may be killed between any two steps of
 // opening, many times over, and after a deletion.
-func TestOpeningsThatEndEarly(t *testing.T) {
+func TestOpeningsThatEndEarly(t *testing.T) { both(t, openingsThatEndEarly) }
+
+func openingsThatEndEarly(t *testing.T) {
 	dir := t.TempDir()
 	s := reopen(t, dir)
 	if err := s.Save(update); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.drop(index(1, 1), index(1, 2)); err != nil {
+	if err := s.drop(index(1, 1), index(1, 2)); err != nil { // of which there are none
 		t.Fatal(err)
 	}
 	for i := range 6 {
@@ -141,9 +129,12 @@ func TestOpeningsThatEndEarly(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range i % 4 { // opened, and ended before the root was written
-			s = &Store{dir: dir, groups: map[paxos.GroupID]*groupFile{}, log: slog.New(slog.DiscardHandler)}
+			s = &Store{
+				dir: dir, groups: map[paxos.GroupID]*groupFile{}, log: slog.New(slog.DiscardHandler),
+				files: newSnapshotFiles(filepath.Join(dir, snapshotsDir)),
+			}
 			s.failed = errors.New("killed")
-			err := s.open(Options{LockWait: time.Second})
+			err := s.open(Options{LockWait: time.Second, SegmentBytes: 64 << 10})
 			if err := errors.Join(s.Close()); err != nil {
 				t.Fatal(err)
 			}
@@ -159,8 +150,10 @@ func TestOpeningsThatEndEarly(t *testing.T) {
 }
 
 // TestAnInterruptedTrimIsFinished: votes that a header has given up are
-// deleted after a restart, too.
-func TestAnInterruptedTrimIsFinished(t *testing.T) {
+// deleted after a restart, too, by the next Trim: to load them costs no write.
+func TestAnInterruptedTrimIsFinished(t *testing.T) { both(t, anInterruptedTrimIsFinished) }
+
+func anInterruptedTrimIsFinished(t *testing.T) {
 	dir := t.TempDir()
 	s := reopen(t, dir)
 	u := update[0]
@@ -178,8 +171,16 @@ func TestAnInterruptedTrimIsFinished(t *testing.T) {
 	if d, err := s.Load(1); err != nil || len(d.Votes) != 2 {
 		t.Fatalf("Load = %+v, %v; want the votes of slots 4 and 5", d, err)
 	}
+	if last := s.votes.last(); s.Trim(1, 1) != nil || s.votes.last() != last {
+		t.Fatal("a Trim with nothing to do has written")
+	}
+	for _, below := range []paxos.Slot{2, 4} {
+		if err := s.Trim(1, below); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for slot := range paxos.Slot(5) {
-		record, err := s.record(index(1, slot+1))
+		record, err := s.votes.get(index(1, slot+1))
 		if gone := record == nil; err != nil || gone != (slot+1 < 4) {
 			t.Errorf("the record of slot %d is gone: %v, %v", slot+1, gone, err)
 		}
@@ -188,10 +189,12 @@ func TestAnInterruptedTrimIsFinished(t *testing.T) {
 
 // TestAnOldOrLostHeaderIsNoticed: all pages and records are sound and of the
 // last transaction, but for one header.
-func TestAnOldOrLostHeaderIsNoticed(t *testing.T) {
-	for name, harm := range map[string]func(s *Store, old *raft.Log) error{
-		"old":  func(s *Store, old *raft.Log) error { return s.write([]*raft.Log{old}, false) },
-		"lost": func(s *Store, old *raft.Log) error { return s.drop(old.Index, old.Index) },
+func TestAnOldOrLostHeaderIsNoticed(t *testing.T) { both(t, anOldOrLostHeaderIsNoticed) }
+
+func anOldOrLostHeaderIsNoticed(t *testing.T) {
+	for name, harm := range map[string]func(s *Store, old entry) error{
+		"old":  func(s *Store, old entry) error { return s.write([]entry{old}, false) },
+		"lost": func(s *Store, old entry) error { return errors.Join(s.drop(old.index, old.index), s.write(nil, false)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -199,16 +202,17 @@ func TestAnOldOrLostHeaderIsNoticed(t *testing.T) {
 			if err := s.Save(update); err != nil {
 				t.Fatal(err)
 			}
-			var old raft.Log
-			if err := s.votes.GetLog(index(1, 0), &old); err != nil {
+			record, err := s.votes.get(index(1, 0))
+			if err != nil {
 				t.Fatal(err)
 			}
+			old := entry{index: index(1, 0), record: record}
 			later := update[0]
 			later.Header.Promised = synod.Ballot{Round: 9, Member: 1}
 			if err := s.Save([]paxos.Update{later}); err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(harm(s, &old), s.Close()); err != nil {
+			if err := errors.Join(harm(s, old), s.Close()); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := Open(dir, Options{}); !errors.Is(err, ErrDamaged) {
@@ -218,35 +222,24 @@ func TestAnOldOrLostHeaderIsNoticed(t *testing.T) {
 	}
 }
 
-// TestASnapshotIsNotWrittenOver: until the switch, the one before must stay,
-// even if both are of one slot.
-func TestASnapshotIsNotWrittenOver(t *testing.T) {
-	s := reopen(t, t.TempDir())
-	var before []byte
-	for range 4 {
-		if err := s.SaveSnapshot(1, paxos.Snapshot{Slot: 5, Data: []byte("x")}); err != nil {
-			t.Fatal(err)
-		}
-		name, err := s.presentSnapshot(1)
-		if err != nil || string(name) == string(before) {
-			t.Errorf("the new snapshot is in bucket %x, as the one before was; %v", name, err)
-		}
-		before = name
-	}
-}
-
 func FuzzOpenRecords(f *testing.F) {
-	f.Add(root{count: 3, sum: 1 << 63, txid: 9, deletes: true}.log().Data[5:])
+	f.Add(root{count: 3, sum: 1 << 63, txid: 9, deletes: true}.entry().record[5:])
 	f.Add([]byte{5, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5})
+	for _, h := range []snapshotHead{{group: 1, slot: 5, size: 9000, sum: 7, file: snapshotName(1, 5, 8)}, {group: 1, slot: 5, size: 1, sum: codec.Checksum([]byte("x")), data: []byte("x")}} {
+		content, _ := unsealed(h.record())
+		f.Add(content)
+	}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		record := sealed(content)
 		if r, err := openRoot(record); err == nil {
-			if again, err := openRoot(r.log().Data); err != nil || again != r {
+			if again, err := openRoot(r.entry().record); err != nil || again != r {
 				t.Fatalf("root %+v became %+v, %v", r, again, err)
 			}
 		}
-		if h, err := openHead(record); err == nil && len(h.bucket)+len(h.membership) > len(content) {
-			t.Fatalf("head %+v has more than there is", h)
+		if h, err := openHead(record); err == nil {
+			if again, err := openHead(h.record()); err != nil || !reflect.DeepEqual(again, h) {
+				t.Fatalf("head %+v became %+v, %v", h, again, err)
+			}
 		}
 		_, _ = openVote(record, 5)
 	})
@@ -266,4 +259,32 @@ func FuzzPage(f *testing.F) {
 			_, _ = p.key(i), p.bucket(i)
 		}
 	})
+}
+
+// probeAt has s write its probe to the file at path from now on.
+func probeAt(t *testing.T, s *Store, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("no ", path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	_ = s.probe.file.Close()
+	s.probe.file = f
+}
+
+// TestProbeThatFails tells a disk without room from one that loses writes.
+func TestProbeThatFails(t *testing.T) {
+	s := reopen(t, t.TempDir())
+	probeAt(t, s, "/dev/full")
+	if err := s.Probe(); !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("no room: %v; want ErrFull", err)
+	}
+	probeAt(t, s, "/dev/null") // takes what is written, but does not know how to sync it
+	if err := s.Probe(); err == nil || errors.Is(err, ErrFull) {
+		t.Errorf("a sync that fails: %v; want an error that is not ErrFull", err)
+	}
 }

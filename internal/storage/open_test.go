@@ -20,7 +20,9 @@ import (
 	"github.com/prytany/prytany/synod"
 )
 
-func TestIdentity(t *testing.T) {
+func TestIdentity(t *testing.T) { both(t, identity) }
+
+func identity(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "data")
 	first := open(t, dir)
 	id := first.Identity()
@@ -30,6 +32,11 @@ func TestIdentity(t *testing.T) {
 	if err := first.SetCluster("c1"); err != nil {
 		t.Fatal(err)
 	}
+	for _, lease := range []int64{5, 7, 6} {
+		if err := first.RaiseLease(lease); err != nil {
+			t.Fatal(err)
+		}
+	}
 	book := map[synod.NodeID]storage.Address{1 << 63: {Name: "b", Peer: "b:1", HTTP: "b:2", Gossip: "b:3"}}
 	if err := first.SaveAddress(1<<63, book[1<<63]); err != nil {
 		t.Fatal(err)
@@ -37,7 +44,7 @@ func TestIdentity(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	id.Cluster = "c1"
+	id.Cluster, id.Lease = "c1", 7
 	for range 3 {
 		s := open(t, dir)
 		id.Incarnation++
@@ -67,7 +74,9 @@ func refused(t *testing.T, err, want error, says string) {
 	}
 }
 
-func TestADirectoryInUse(t *testing.T) {
+func TestADirectoryInUse(t *testing.T) { both(t, aDirectoryInUse) }
+
+func aDirectoryInUse(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	_, err := storage.Open(dir, storage.Options{LockWait: 10 * time.Millisecond})
@@ -94,7 +103,7 @@ func TestADirectoryOfAnotherCluster(t *testing.T) {
 	}
 }
 
-func TestADirectoryFromTheFuture(t *testing.T) {
+func TestADirectoryOfAnotherVersion(t *testing.T) {
 	dir := t.TempDir()
 	if err := open(t, dir).Close(); err != nil {
 		t.Fatal(err)
@@ -109,7 +118,7 @@ func TestADirectoryFromTheFuture(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b, err := json.Marshal(storage.Identity{Format: 2, Node: 1})
+	b, err := json.Marshal(storage.Identity{Format: 99, Node: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +130,12 @@ func TestADirectoryFromTheFuture(t *testing.T) {
 	put(record)
 	_, err = storage.Open(dir, storage.Options{})
 	refused(t, err, storage.ErrFuture, "newer one")
+	if b, err = json.Marshal(storage.Identity{Format: 1, Node: 1, Name: "old"}); err != nil {
+		t.Fatal(err)
+	}
+	put(codec.AppendRecord(nil, b))
+	_, err = storage.Open(dir, storage.Options{})
+	refused(t, err, storage.ErrPast, "member replace old")
 }
 
 func TestADirectoryThatIsNone(t *testing.T) {
@@ -133,8 +148,10 @@ func TestADirectoryThatIsNone(t *testing.T) {
 }
 
 // TestAnInterruptedFirstStart: what a first start left half made is made anew.
-func TestAnInterruptedFirstStart(t *testing.T) {
-	for _, name := range []string{"node.db.new", "log.db.new"} {
+func TestAnInterruptedFirstStart(t *testing.T) { both(t, anInterruptedFirstStart) }
+
+func anInterruptedFirstStart(t *testing.T) {
+	for _, name := range []string{"node.db.new", "log.db.new", "log.wal.new"} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, 100), 0o600); err != nil {
 			t.Fatal(err)
@@ -147,10 +164,14 @@ func TestAnInterruptedFirstStart(t *testing.T) {
 	if err := open(t, dir).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, "log.db")); err != nil { // not made yet: no group is known
+	name := map[string]string{storage.LogBolt: "log.db", storage.LogAppend: "log.wal"}[kind]
+	if err := os.RemoveAll(filepath.Join(dir, name)); err != nil { // not made yet: no group is known
 		t.Fatal(err)
 	}
 	open(t, dir)
+	if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestTheMappingTakesNoRoom: log.db is mapped far beyond its end.

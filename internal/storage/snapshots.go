@@ -1,130 +1,45 @@
 package storage
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/prytany/prytany/internal/codec"
 	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/paxos/replica"
 )
 
-const (
-	chunkBytes = 1 << 20  // one value of a snapshot's bucket
-	batchBytes = 16 << 20 // written in one transaction
-)
+// smallBytes is the size up to which a snapshot's bytes are in its head, in node.db:
+// many new groups begin with one transaction, and have no files. It is not larger,
+// since each transaction of node.db sums up all heads.
+const smallBytes = 4 << 10
 
-// A snapshot's bytes are in a bucket of their own, named group and slot; the
-// group's key holds what they are and which bucket is the present one. It is
-// switched only when all bytes are there.
-
-func snapshotBucket(g paxos.GroupID, slot paxos.Slot) []byte {
-	return binary.BigEndian.AppendUint64(key(uint64(g)), uint64(slot))
-}
-
-// SaveSnapshot replaces g's snapshot.
-func (s *Store) SaveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
-	if s.failed != nil {
-		return s.failed
-	}
-	if err := s.saveSnapshot(g, snap); err != nil {
-		return s.fail(explain(s.path(nodeFile), err))
-	}
-	return nil
-}
-
-func (s *Store) saveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
-	present, err := s.presentSnapshot(g)
-	if err != nil {
-		return err
-	}
-	// A bucket of the same slot is either the present snapshot, whose bytes
-	// must stay until the switch, or what a crash left behind.
-	name := snapshotBucket(g, snap.Slot)
-	if present != nil && string(present) == string(name) {
-		name = append(name, 'b')
-	}
-	if err := s.writeChunks(name, snap.Data); err != nil {
-		return err
-	}
-	content := codec.AppendMembership(nil, snap.Membership)
-	head := binary.AppendUvarint(nil, uint64(snap.Slot))
-	head = binary.AppendUvarint(head, uint64(len(snap.Data)))
-	head = binary.AppendUvarint(head, uint64(codec.Checksum(snap.Data)))
-	head = binary.AppendUvarint(head, uint64(len(name)))
-	head = append(head, name...)
-	return updateNode(s.node, func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketSnapshots)
-		if err := b.Put(key(uint64(g)), sealed(append(head, content...))); err != nil {
-			return err
-		}
-		return dropOthers(b, g, name)
-	})
-}
-
-// writeChunks fills the bucket called name, in several transactions.
-func (s *Store) writeChunks(name, data []byte) error {
-	for first := true; first || len(data) > 0; first = false {
-		batch := data[:min(batchBytes, len(data))]
-		data = data[len(batch):]
-		err := updateNode(s.node, func(tx *bbolt.Tx) error {
-			parent := tx.Bucket(bucketSnapshots)
-			if first && parent.Bucket(name) != nil {
-				if err := parent.DeleteBucket(name); err != nil {
-					return err
-				}
-			}
-			b, err := parent.CreateBucketIfNotExists(name)
-			if err != nil {
-				return err
-			}
-			for len(batch) > 0 {
-				n, err := b.NextSequence()
-				if err != nil {
-					return err
-				}
-				chunk := batch[:min(chunkBytes, len(batch))]
-				batch = batch[len(chunk):]
-				if err := b.Put(key(n), chunk); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// dropOthers deletes the bytes of g's other snapshots.
-func dropOthers(b *bbolt.Bucket, g paxos.GroupID, keep []byte) error {
-	var old [][]byte
-	prefix := string(key(uint64(g)))
-	err := b.ForEachBucket(func(k []byte) error {
-		if len(k) >= 16 && string(k[:8]) == prefix && string(k) != string(keep) {
-			old = append(old, append([]byte(nil), k...))
-		}
-		return nil
-	})
-	for _, k := range old {
-		if err == nil {
-			err = b.DeleteBucket(k)
-		}
-	}
-	return err
-}
-
-// snapshotHead is what a group's key says of its snapshot.
+// A snapshotHead is what a group's key in node.db says of its snapshot. It is switched
+// only when all bytes are on the disk.
 type snapshotHead struct {
+	group      paxos.GroupID
 	slot       paxos.Slot
+	membership paxos.Membership
 	size       uint64
-	sum        uint64
-	bucket     []byte
-	membership []byte
+	sum        uint32 // CRC32C
+	file       string // that holds the bytes; "" if they are here
+	data       []byte // if file is ""
+}
+
+func (h snapshotHead) record() []byte {
+	membership := codec.AppendMembership(nil, h.membership)
+	b := binary.AppendUvarint(nil, uint64(h.group))
+	b = binary.AppendUvarint(b, uint64(h.slot))
+	b = binary.AppendUvarint(b, h.size)
+	b = binary.AppendUvarint(b, uint64(h.sum))
+	for _, part := range [][]byte{membership, []byte(h.file)} {
+		b = binary.AppendUvarint(b, uint64(len(part)))
+		b = append(b, part...)
+	}
+	return sealed(append(b, h.data...))
 }
 
 func openHead(record []byte) (h snapshotHead, err error) {
@@ -132,86 +47,215 @@ func openHead(record []byte) (h snapshotHead, err error) {
 	if err != nil {
 		return h, err
 	}
-	var n [4]uint64 // slot, size, sum, length of the bucket's name
-	for i := range n {
-		v, size := binary.Uvarint(b)
+	number := func() (n uint64) {
+		n, size := binary.Uvarint(b)
 		if size <= 0 {
-			return h, codec.ErrCorrupt
+			err, b = codec.ErrCorrupt, nil
+			return 0
 		}
-		n[i], b = v, b[size:]
+		b = b[size:]
+		return n
 	}
-	if n[3] > uint64(len(b)) {
-		return h, codec.ErrCorrupt
-	}
-	return snapshotHead{paxos.Slot(n[0]), n[1], n[2], b[:n[3]], b[n[3]:]}, nil
-}
-
-// presentSnapshot returns the name of the bucket in use, nil if there is none.
-func (s *Store) presentSnapshot(g paxos.GroupID) (name []byte, err error) {
-	err = s.node.View(func(tx *bbolt.Tx) error {
-		record := tx.Bucket(bucketSnapshots).Get(key(uint64(g)))
-		if record == nil {
+	part := func() (p []byte) {
+		n := number()
+		if n > uint64(len(b)) {
+			err, b = codec.ErrCorrupt, nil
 			return nil
 		}
-		h, err := openHead(record)
-		name = append([]byte(nil), h.bucket...)
-		return err
+		p, b = b[:n], b[n:]
+		return p
+	}
+	h.group, h.slot, h.size, h.sum = paxos.GroupID(number()), paxos.Slot(number()), number(), uint32(number())
+	membership := part()
+	h.file, h.data = string(part()), append([]byte(nil), b...)
+	if err != nil {
+		return h, err
+	}
+	if h.file == "" && (uint64(len(h.data)) != h.size || codec.Checksum(h.data) != h.sum) || h.file != "" && len(h.data) > 0 {
+		return h, codec.ErrCorrupt
+	}
+	h.membership, err = codec.DecodeMembership(membership)
+	return h, err
+}
+
+// head returns the head of g's snapshot, and the last transaction of node.db; ok is
+// false if there is none.
+func (s *Store) head(g paxos.GroupID) (h snapshotHead, txid uint64, ok bool, err error) {
+	err = guarded(s.path(nodeFile), func() error {
+		return s.node.View(func(tx *bbolt.Tx) error {
+			txid = uint64(tx.ID())
+			record := tx.Bucket(bucketSnapshots).Get(key(uint64(g)))
+			if record == nil {
+				return nil
+			}
+			if h, err = openHead(record); err != nil {
+				return err
+			}
+			if h.group != g {
+				return damaged(s.path(nodeFile), "it is of another group")
+			}
+			ok = true
+			return nil
+		})
 	})
-	return name, err
+	return h, txid, ok, err
+}
+
+// SaveSnapshot replaces g's snapshot. What is large has come from a peer, and is
+// written as fast as is good for the log, see arrivedRate.
+func (s *Store) SaveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
+	_, err := s.replaceSnapshot(g, snap, allOf(snap.Data), arrivedRate)
+	return err
+}
+
+// StreamSnapshot replaces g's snapshot by snap with the bytes that encode writes, so
+// slowly that the log hardly notices, see takeRate. It implements replica.Streamer.
+func (s *Store) StreamSnapshot(g paxos.GroupID, snap paxos.Snapshot, encode func(io.Writer) error) (size int, err error) {
+	return s.replaceSnapshot(g, snap, encode, takeRate)
+}
+
+func (s *Store) replaceSnapshot(g paxos.GroupID, snap paxos.Snapshot, encode func(io.Writer) error, rate int) (size int, err error) {
+	if err := s.broken(); err != nil {
+		return 0, err
+	}
+	old, h, err := s.writeSnapshot(g, snap, encode, rate)
+	if err != nil {
+		return 0, err
+	}
+	err = updateNode(s.node, func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketSnapshots).Put(key(uint64(g)), h.record())
+	})
+	if err != nil {
+		return 0, s.fail(explain(s.path(nodeFile), err))
+	}
+	if err := s.files.discard(old); err != nil {
+		return 0, s.fail(explain(s.files.path(old), err))
+	}
+	return int(h.size), nil
+}
+
+// allOf returns what writes data.
+func allOf(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}
+}
+
+// writeSnapshot makes the bytes that encode writes durable, unless they are so few that
+// they go into the head. It returns that, and the file of the snapshot before; "" if it
+// has none.
+func (s *Store) writeSnapshot(g paxos.GroupID, snap paxos.Snapshot, encode func(io.Writer) error, rate int) (old string, h snapshotHead, err error) {
+	was, txid, _, err := s.head(g)
+	if err != nil {
+		return "", h, s.fail(err)
+	}
+	h = snapshotHead{group: g, slot: snap.Slot, membership: snap.Membership}
+	w := &snapshotWriter{files: s.files, name: snapshotName(g, snap.Slot, txid), rate: rate}
+	defer w.stop()
+	err = encode(w)
+	if w.failed == nil {
+		if err != nil {
+			return "", h, err // nothing is wrong with the disk
+		}
+		w.failed = w.end(&h)
+	}
+	if w.failed != nil {
+		return "", h, s.fail(explain(s.files.path(w.name), w.failed))
+	}
+	return was.file, h, nil
 }
 
 // LoadSnapshot returns g's snapshot; ok is false if there is none.
 func (s *Store) LoadSnapshot(g paxos.GroupID) (snap paxos.Snapshot, ok bool, err error) {
-	if s.failed != nil {
-		return paxos.Snapshot{}, false, s.failed
+	if err := s.broken(); err != nil {
+		return paxos.Snapshot{}, false, err
 	}
-	path := s.path(nodeFile)
-	err = guarded(path, func() error {
-		return s.node.View(func(tx *bbolt.Tx) error {
-			parent := tx.Bucket(bucketSnapshots)
-			record := parent.Get(key(uint64(g)))
-			if record == nil {
-				return nil
-			}
-			h, err := openHead(record)
-			if err != nil {
-				return err
-			}
-			if !bytes.HasPrefix(h.bucket, snapshotBucket(g, h.slot)) {
-				return damaged(path, "it is not of this group or slot")
-			}
-			snap, err = readSnapshot(parent.Bucket(h.bucket), h)
-			ok = err == nil
-			return err
-		})
-	})
-	if err == nil && s.groups[g] != nil && s.groups[g].header.Snapshot > snap.Slot {
-		err = damaged(path, fmt.Sprintf("it is gone, or older than slot %d", s.groups[g].header.Snapshot))
+	f := s.groups[g]
+	if f != nil && f.gone {
+		return paxos.Snapshot{}, false, nil
+	}
+	h, _, ok, err := s.head(g)
+	if err == nil && f != nil && f.header.Snapshot > h.slot {
+		err = damaged(s.path(nodeFile), fmt.Sprintf("it is gone, or older than slot %d", f.header.Snapshot))
+	}
+	data := h.data
+	if err == nil && h.file != "" {
+		data, err = s.files.readAll(h.file, h.size, h.sum)
+		err = explain(s.files.path(h.file), err)
 	}
 	if err != nil {
 		return paxos.Snapshot{}, false, fmt.Errorf("snapshot of group %d: %w", g, err)
 	}
-	return snap, ok, nil
+	if !ok {
+		return paxos.Snapshot{}, false, nil
+	}
+	return paxos.Snapshot{Slot: h.slot, Membership: h.membership, Data: data}, true, nil
 }
 
-func readSnapshot(b *bbolt.Bucket, h snapshotHead) (paxos.Snapshot, error) {
-	m, err := codec.DecodeMembership(h.membership)
+// ReadSnapshot returns up to most bytes of g's snapshot from offset on. Unlike
+// LoadSnapshot it checks no more of them than that they are there: the checksum, which
+// it returns, is of the whole.
+func (s *Store) ReadSnapshot(g paxos.GroupID, offset uint64, most int) (p replica.SnapshotPart, ok bool, err error) {
+	if err := s.broken(); err != nil {
+		return p, false, err
+	}
+	h, _, ok, err := s.head(g)
+	for err == nil && ok {
+		if p, err = s.part(h, offset, uint64(most)); err == nil {
+			return p, true, nil
+		}
+		// The file may have been replaced after the head was read.
+		var now snapshotHead
+		var failed error
+		if now, _, ok, failed = s.head(g); failed == nil && now.file == h.file {
+			break
+		}
+		h, err = now, failed
+	}
 	if err != nil {
-		return paxos.Snapshot{}, err
+		return replica.SnapshotPart{}, false, fmt.Errorf("snapshot of group %d: %w", g, err)
 	}
-	if b == nil {
-		return paxos.Snapshot{}, codec.ErrCorrupt
+	return replica.SnapshotPart{}, false, nil
+}
+
+// part returns a part of the snapshot that h is the head of.
+func (s *Store) part(h snapshotHead, offset, most uint64) (replica.SnapshotPart, error) {
+	p := replica.SnapshotPart{Slot: h.slot, Membership: h.membership, Size: h.size, Sum: h.sum}
+	if most == 0 {
+		return p, nil // what is to be known of the whole
 	}
-	var data []byte
-	err = b.ForEach(func(_, chunk []byte) error {
-		data = append(data, chunk...)
-		return nil
-	})
-	if err != nil {
-		return paxos.Snapshot{}, err
+	if h.file == "" {
+		from := min(offset, h.size)
+		p.Data = h.data[from : from+min(most, h.size-from)]
+		return p, nil
 	}
-	if uint64(len(data)) != h.size || uint64(codec.Checksum(data)) != h.sum {
-		return paxos.Snapshot{}, codec.ErrCorrupt
+	data, err := s.files.read(h.file, h.size, offset, most)
+	p.Data = data
+	return p, explain(s.files.path(h.file), err)
+}
+
+// sweepSnapshot gives back some of the room that the snapshot of g takes, which was
+// dropped, and reports whether nothing is left. The head goes first: the file is then
+// one that a crash would have left.
+func (s *Store) sweepSnapshot(g paxos.GroupID) (done bool, err error) {
+	if s.dying == "" {
+		h, _, ok, err := s.head(g)
+		if err != nil || !ok {
+			return err == nil, err
+		}
+		err = updateNode(s.node, func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketSnapshots).Delete(key(uint64(g)))
+		})
+		if err != nil {
+			return false, explain(s.path(nodeFile), err)
+		}
+		s.dying = h.file
+		return s.dying == "", nil
 	}
-	return paxos.Snapshot{Slot: h.slot, Membership: m, Data: data}, nil
+	path := s.files.path(s.dying)
+	if done, err = s.files.shrink(s.dying); done && err == nil {
+		s.dying = ""
+	}
+	return done, explain(path, err)
 }

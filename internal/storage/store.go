@@ -10,42 +10,44 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
 	"github.com/prytany/prytany/internal/codec"
+	"github.com/prytany/prytany/internal/roster"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/synod"
 )
 
-// format is the version of the directory's layout.
-const format = 1
+// format is the version of the directory's layout. 1 had snapshots in node.db.
+const format = 2
 
 // The files of a data directory.
 const (
-	logFile  = "log.db"
-	nodeFile = "node.db"
+	boltFile     = "log.db" // or
+	appendDir    = "log.wal"
+	nodeFile     = "node.db"
+	probeFile    = "probe"
+	snapshotsDir = "snapshots"
 )
 
 // The buckets of node.db.
 var (
 	bucketNode      = []byte("node")      // identity
 	bucketAddresses = []byte("addresses") // node id -> Address as JSON
-	bucketGroups    = []byte("groups")    // group id -> nothing: groups that log.db may know
-	bucketSnapshots = []byte("snapshots") // group id -> record; and buckets with their bytes
+	bucketGroups    = []byte("groups")    // group id -> nothing: groups that the log may know
+	bucketSnapshots = []byte("snapshots") // group id -> head
 )
 
 // The keys of bucketNode.
 var (
 	keyIdentity = []byte("identity")
-	keyOpening  = []byte("opening")
-	keyClock    = []byte("clock") // the last transaction, and the checksum of all keys and values
+	keyOpening  = []byte("opening")  // of log.db
+	keyAppended = []byte("appended") // the note of an append-only log
+	keyClock    = []byte("clock")    // the last transaction, and the checksum of all keys and values
 )
 
 // Options refine [Open]. The zero Options are usable.
@@ -55,6 +57,12 @@ type Options struct {
 	// LockWait is how long to wait for another process to let go of the
 	// directory. 0 means 1 s.
 	LockWait time.Duration
+	// LogStore says how a new directory keeps promises and votes: [LogBolt] or
+	// [LogAppend]. "" means DefaultLogStore. A directory that has a log keeps it.
+	LogStore string
+	// SegmentBytes is the size of the files of an append-only log that are made from
+	// now on. 0 means 16 MiB.
+	SegmentBytes int64
 	// Log receives what an operator should see. nil means silence.
 	Log *slog.Logger
 }
@@ -66,6 +74,9 @@ type Identity struct {
 	Node        synod.NodeID `json:"node"`    // random, minted with the directory
 	Name        string       `json:"name"`
 	Incarnation uint64       `json:"incarnation"` // +1 at each [Open]
+	// Lease is the longest for which an acceptor of this directory has ever been
+	// bound to a leader, in ns: the leases themselves are not saved.
+	Lease int64 `json:"lease,omitempty"`
 }
 
 // An Address is where a node was last seen.
@@ -82,18 +93,30 @@ type Address struct {
 type Store struct {
 	dir   string
 	log   *slog.Logger
-	votes *raftboltdb.BoltStore
+	votes voteLog
 	node  *bbolt.DB
+	probe prober
+	files snapshotFiles
 
 	mu       sync.Mutex
 	identity Identity
+	retired  Retirement
+	nonce    uint64        // of this process; of the last one until begin
+	past     []roster.Life // before this process
 	closed   bool
+
+	position atomic.Uint64 // of the log: how many writes are durable, for other goroutines
+	appended note          // of an append-only log, as node.db has it
 
 	// Owned by the caller of the replica.Storage methods.
 	groups  map[paxos.GroupID]*groupFile
-	txid    uint64 // the last transaction of log.db
+	headers uint64 // of groups that have one
+	marks   uint64 // their sum
+	swept   sweep
+	dying   string // the file of a snapshot that Sweep removes; "" if there is none
 	opening opening
-	failed  error // the first failed write; sticks
+	failure sync.Mutex
+	failed  error // the first failed write; sticks. Guarded by failure
 }
 
 // Open opens a data directory, or makes one, and starts a new incarnation of
@@ -108,7 +131,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, explain(dir, err)
 	}
-	s := &Store{dir: dir, log: opts.Log, groups: map[paxos.GroupID]*groupFile{}}
+	s := &Store{dir: dir, log: opts.Log, groups: map[paxos.GroupID]*groupFile{}, files: newSnapshotFiles(filepath.Join(dir, snapshotsDir))}
 	if err := s.open(opts); err != nil {
 		_ = s.Close()
 		return nil, err
@@ -137,85 +160,55 @@ func (s *Store) open(opts Options) error {
 	if err != nil {
 		return err
 	}
-	return s.openVotes(bolt, opts.Name)
+	if err := s.openSnapshots(); err != nil {
+		return err
+	}
+	if err := s.openVotes(bolt, opts); err != nil {
+		return err
+	}
+	return s.openProbe()
 }
 
-// whole refuses a directory without node.db that has a log.db. node.db is made
-// first, so it was there once.
+// whole refuses a directory without node.db that has a log. node.db is made first,
+// so it was there once.
 func (s *Store) whole() error {
 	_, err := os.Stat(s.path(nodeFile))
 	if !errors.Is(err, os.ErrNotExist) {
 		return explain(s.path(nodeFile), err)
 	}
-	if _, err := os.Stat(s.path(logFile)); !errors.Is(err, os.ErrNotExist) {
-		return errors.Join(err, damaged(s.path(nodeFile), "the file is missing"))
+	for _, name := range []string{boltFile, appendDir} {
+		if there, err := s.exists(name); err != nil {
+			return err
+		} else if there {
+			return damaged(s.path(nodeFile), "the file is missing")
+		}
 	}
 	return nil
 }
 
-// openVotes starts the next incarnation and opens log.db. A directory that has
-// a part in a group, but no log.db, has lost it.
-func (s *Store) openVotes(bolt *bbolt.Options, name string) error {
-	path := s.path(logFile)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if known, err := s.knownGroups(); err != nil || len(known) > 0 {
-			return errors.Join(err, damaged(path, "the file is missing"))
-		}
-	}
-	options := *bolt
-	// A mapping larger than the file costs address space only, and spares the
-	// writer from stopping readers to map anew.
-	if strconv.IntSize == 64 {
-		options.InitialMmapSize = 1 << 30
-	}
-	if err := create(path, func(tmp string) error { return initLog(tmp, options) }); err != nil {
-		return explain(path, err)
-	}
-	var is root
-	err := guarded(path, func() error {
-		txid, err := verify(path, bolt)
-		if err != nil {
-			return err
-		}
-		if is, err = readRoot(path, bolt); err != nil {
-			return err
-		}
-		next, err := s.opening.next(path, txid, is)
-		if err != nil {
-			return err
-		}
-		return explain(s.path(nodeFile), s.begin(name, next))
-	})
+// openVotes starts the next incarnation and opens the log. A directory that has a
+// part in a group, but no log, has lost it.
+func (s *Store) openVotes(bolt *bbolt.Options, opts Options) error {
+	kind, err := s.logStore(opts.LogStore)
 	if err != nil {
 		return err
 	}
-	err = guarded(path, func() (err error) {
-		if s.votes, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &options}); err != nil {
-			return err
-		}
-		s.txid, err = txidOf(path)
-		return err
-	})
+	var is root
+	if kind == LogAppend {
+		is, err = s.openAppend(opts)
+	} else {
+		is, err = s.openBolt(bolt, opts.Name)
+	}
 	if err != nil {
 		return err
 	}
 	if err := s.loadHeaders(is); err != nil {
 		return err
 	}
-	return s.write(nil, false)
-}
-
-// initLog makes log.db with a root.
-func initLog(path string, options bbolt.Options) error {
-	votes, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &options})
-	if err != nil {
+	if err := s.findDropped(); err != nil {
 		return err
 	}
-	txid, err := txidOf(path)
-	if err == nil {
-		err = votes.StoreLogs([]*raft.Log{root{txid: txid + 1}.log()})
-	}
-	return errors.Join(err, votes.Close())
+	return s.write(nil, false)
 }
 
 // create makes the file path by make, under another name first: a bbolt file
@@ -288,11 +281,17 @@ func (s *Store) readIdentity(tx *bbolt.Tx) error {
 	if err := json.Unmarshal(b, &s.identity); err != nil || s.identity.Node == 0 {
 		return damaged(s.path(nodeFile), "the identity makes no sense")
 	}
-	if s.identity.Format > format {
-		return fmt.Errorf("%w: %s has format %d, this program knows %d; run a newer version", ErrFuture, s.path(nodeFile), s.identity.Format, format)
+	if err := s.knowsFormat(); err != nil {
+		return err
 	}
 	if have := tx.Bucket(bucketNode).Get(keyClock); string(have) != string(clock(tx)) {
 		return damaged(s.path(nodeFile), "its pages are of different ages")
+	}
+	if err := errors.Join(s.readRetired(tx), s.readPast(tx)); err != nil {
+		return err
+	}
+	if err := s.readAppended(tx); err != nil {
+		return err
 	}
 	note := tx.Bucket(bucketNode).Get(keyOpening)
 	if note == nil {
@@ -305,19 +304,23 @@ func (s *Store) readIdentity(tx *bbolt.Tx) error {
 	return nil
 }
 
-// begin starts the next incarnation, before log.db is opened.
-func (s *Store) begin(name string, o opening) error {
+// begin starts the next incarnation, before the log is written to, which has come to
+// end. What is to be known of the log then is noted under k.
+func (s *Store) begin(name string, k, note []byte, end uint64) error {
 	s.identity.Incarnation++
 	if name != "" {
 		s.identity.Name = name
 	}
-	return updateNode(s.node, func(tx *bbolt.Tx) error {
-		note := slices.Concat(key(o.from), key(o.root), key(o.many))
-		if err := tx.Bucket(bucketNode).Put(keyOpening, sealed(note)); err != nil {
+	past := s.live(end)
+	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
+		if err := tx.Bucket(bucketNode).Put(k, sealed(note)); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketNode).Put(keyPast, past); err != nil {
 			return err
 		}
 		return putIdentity(tx, s.identity)
-	})
+	}))
 }
 
 // Identity returns who the directory belongs to.
@@ -340,6 +343,24 @@ func (s *Store) SetCluster(cluster string) error {
 		return fmt.Errorf("%w: %s is of cluster %s, not %s; give this node a directory of its own", ErrForeign, s.dir, id.Cluster, cluster)
 	}
 	id.Cluster = cluster
+	return s.setIdentity(id)
+}
+
+// RaiseLease remembers that acceptors may be bound for lease ns from now on. A
+// shorter one than before changes nothing.
+func (s *Store) RaiseLease(lease int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.identity
+	if lease <= id.Lease {
+		return nil
+	}
+	id.Lease = lease
+	return s.setIdentity(id)
+}
+
+// setIdentity makes id durable. The caller holds mu.
+func (s *Store) setIdentity(id Identity) error {
 	if err := updateNode(s.node, func(tx *bbolt.Tx) error { return putIdentity(tx, id) }); err != nil {
 		return explain(s.path(nodeFile), err)
 	}
@@ -382,16 +403,6 @@ func (s *Store) Addresses() (map[synod.NodeID]Address, error) {
 	return out, err
 }
 
-// Size returns the bytes that the directory's files take.
-func (s *Store) Size() (n int64) {
-	for _, f := range []string{logFile, nodeFile} {
-		if st, err := os.Stat(filepath.Join(s.dir, f)); err == nil {
-			n += st.Size()
-		}
-	}
-	return n
-}
-
 // Dir returns the data directory.
 func (s *Store) Dir() string { return s.dir }
 
@@ -405,10 +416,13 @@ func (s *Store) Close() error {
 	s.closed = true
 	var err error
 	if s.votes != nil {
-		err = s.votes.Close()
+		err = errors.Join(s.votes.close(), s.noteEnd())
 	}
 	if s.node != nil {
 		err = errors.Join(err, s.node.Close())
+	}
+	if s.probe.file != nil {
+		err = errors.Join(err, s.probe.file.Close()) // does not wait for a Probe that hangs
 	}
 	return err
 }

@@ -2,13 +2,10 @@ package storage
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 
-	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
 	"github.com/prytany/prytany/internal/codec"
@@ -20,10 +17,6 @@ const (
 	maxSlot  = 1<<slotBits - 1
 	maxGroup = 1<<(64-slotBits) - 1
 
-	// trimStep is the number of votes deleted in one transaction: a long
-	// delete would hold up the only writer for seconds.
-	trimStep = 1000
-
 	// rootIndex is the record that vouches for all headers. There is no
 	// group 0.
 	rootIndex = 0
@@ -33,10 +26,13 @@ const (
 type groupFile struct {
 	id     paxos.GroupID
 	header paxos.Header
-	low    paxos.Slot // none below has a record; 0 if none has any
-	last   paxos.Slot // none above has a record
-	sum    uint64     // of the marks of all votes from header.Trimmed on
-	mark   uint64     // of the header's record
+	low    paxos.Slot     // none below has a record; 0 if none has any
+	last   paxos.Slot     // none above has a record
+	sum    uint64         // of the marks of all votes from header.Trimmed on
+	mark   uint64         // of the header's record; 0: it has none
+	gone   bool           // dropped: the header's record is a tombstone, and the votes are to be deleted
+	floor  paxos.ConfigID // of the tombstone
+	left   paxos.Slot     // votes from low to below it, all trimmed, may be there and have no mark
 
 	// marks has the mark of every vote's record; nil until they are read.
 	marks map[paxos.Slot]uint64
@@ -69,16 +65,19 @@ type root struct {
 
 // root returns the root that the next transaction writes.
 func (s *Store) root(deletes bool) root {
-	r := root{txid: s.txid + 1, deletes: deletes}
-	for _, f := range s.groups {
-		if f.mark != 0 {
-			r.count, r.sum = r.count+1, r.sum+f.mark
-		}
-	}
-	return r
+	return root{count: s.headers, sum: s.marks, txid: s.votes.last() + 1, deletes: deletes}
 }
 
-func (r root) log() *raft.Log {
+// setMark takes note of f's new header record.
+func (s *Store) setMark(f *groupFile, mark uint64) {
+	if f.mark == 0 {
+		s.headers++
+	}
+	s.marks += mark - f.mark
+	f.mark = mark
+}
+
+func (r root) entry() entry {
 	b := binary.AppendUvarint(nil, r.count)
 	b = binary.AppendUvarint(b, r.sum)
 	b = binary.AppendUvarint(b, r.txid)
@@ -86,7 +85,7 @@ func (r root) log() *raft.Log {
 	if r.deletes {
 		deletes = 1
 	}
-	return &raft.Log{Index: rootIndex, Type: raft.LogNoop, Data: sealed(append(b, deletes))}
+	return entry{index: rootIndex, record: sealed(append(b, deletes))}
 }
 
 func openRoot(record []byte) (r root, err error) {
@@ -108,91 +107,37 @@ func openRoot(record []byte) (r root, err error) {
 	return r, nil
 }
 
-// isOf reports whether r is the root of a file whose last transaction is txid.
-func (r root) isOf(txid uint64) bool {
-	return r.txid == txid || r.deletes && r.txid+1 == txid
-}
-
-// readRoot reads the root of the log.db at path, without writing to it.
-func readRoot(path string, opts *bbolt.Options) (root, error) {
-	locked := *opts
-	locked.ReadOnly = true
-	votes, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &locked})
-	if err != nil {
-		return root{}, err
-	}
-	defer func() { _ = votes.Close() }()
-	record, err := recordOf(votes, path, rootIndex)
-	if err != nil {
-		return root{}, err
-	}
-	return openRoot(record)
-}
-
-// An opening is what node.db notes of log.db before it is opened, since each
-// opening is a transaction that does not write the root.
-type opening struct {
-	from uint64 // last transaction of log.db when all was well
-	root uint64 // the root's transaction then
-	many uint64 // openings since, none of which has written the root
-}
-
-// next checks that r may be the root of a log.db whose last transaction is
-// txid, and returns what to note before opening it.
-func (o opening) next(path string, txid uint64, r root) (opening, error) {
-	if r.isOf(txid) {
-		return opening{txid, r.txid, 1}, nil
-	}
-	if o.many > 0 && r.txid == o.root && o.from <= txid && txid <= o.from+o.many {
-		o.many++
-		return o, nil
-	}
-	return o, damaged(path, fmt.Sprintf("its pages are of different ages: transaction %d, root of %d", txid, r.txid))
-}
-
-// write writes logs and the root in one transaction.
-func (s *Store) write(logs []*raft.Log, deletes bool) error {
-	if s.failed != nil {
-		return s.failed
-	}
-	if err := s.votes.StoreLogs(append(logs, s.root(deletes).log())); err != nil {
-		return s.fail(explain(s.path(logFile), err))
-	}
-	s.txid++
-	return nil
-}
-
-// drop deletes the records from one index to another. bbolt's cursor skips
-// records if it deletes in a transaction that has written before, so that this
-// takes two.
-func (s *Store) drop(from, to uint64) error {
-	if err := s.write(nil, true); err != nil {
+// write writes entries and the root durably, all or none.
+func (s *Store) write(entries []entry, deletes bool) error {
+	if err := s.broken(); err != nil {
 		return err
 	}
-	if err := s.votes.DeleteRange(from, to); err != nil {
-		return s.fail(explain(s.path(logFile), err))
+	if err := s.votes.put(append(entries, s.root(deletes).entry())); err != nil {
+		return s.fail(explain(s.votes.path(), err))
 	}
-	s.txid++
+	s.position.Store(s.votes.last())
 	return nil
 }
 
-// record returns the record at index, nil if there is none.
-func (s *Store) record(index uint64) ([]byte, error) {
-	return recordOf(s.votes, s.path(logFile), index)
-}
-
-func recordOf(votes *raftboltdb.BoltStore, path string, index uint64) ([]byte, error) {
-	var l raft.Log
-	if err := votes.GetLog(index, &l); err != nil {
-		if errors.Is(err, raft.ErrLogNotFound) {
-			return nil, nil
+// drop deletes the records from one index to another, and writes with. In log.db that
+// is a write of its own, before which the root says that it comes, and with is written
+// too. An append-only log has deletion and with in one write; without with it has the
+// deletion in the next one, and until then a crash brings the records back.
+func (s *Store) drop(from, to uint64, with ...entry) error {
+	apart := s.votes.apart()
+	if apart {
+		if err := s.write(with, true); err != nil {
+			return err
 		}
-		return nil, damaged(path, err)
 	}
-	if l.Index != index {
-		return nil, damaged(path, fmt.Sprintf("the record at %d says it is at %d", index, l.Index))
+	if err := s.votes.remove(from, to); err != nil {
+		return s.fail(explain(s.votes.path(), err))
 	}
-	return l.Data, nil
+	s.position.Store(s.votes.last())
+	if apart || len(with) == 0 {
+		return nil
+	}
+	return s.write(with, false)
 }
 
 // loadHeaders reads the headers of all groups, and compares them with the root.
@@ -201,16 +146,19 @@ func (s *Store) loadHeaders(want root) error {
 	if err != nil {
 		return err
 	}
-	return guarded(s.path(logFile), func() error {
+	return guarded(s.votes.path(), func() error {
 		for _, g := range known {
 			f, err := s.loadHeader(g)
 			if err != nil {
 				return fmt.Errorf("header of group %d: %w", g, err)
 			}
 			s.groups[g] = f
+			if f.mark != 0 {
+				s.headers, s.marks = s.headers+1, s.marks+f.mark
+			}
 		}
 		if is := s.root(false); is.count != want.count || is.sum != want.sum {
-			return damaged(s.path(logFile), "a group's header is lost or not the last one")
+			return damaged(s.votes.path(), "a group's header is lost or not the last one")
 		}
 		return nil
 	})
@@ -218,7 +166,7 @@ func (s *Store) loadHeaders(want root) error {
 
 func (s *Store) loadHeader(g paxos.GroupID) (*groupFile, error) {
 	f := &groupFile{id: g}
-	record, err := s.record(index(g, 0))
+	record, err := s.votes.get(index(g, 0))
 	if record == nil || err != nil {
 		return f, err
 	}
@@ -235,25 +183,37 @@ func (s *Store) loadHeader(g paxos.GroupID) (*groupFile, error) {
 	content = content[n+m:]
 	f.sum = binary.LittleEndian.Uint64(content)
 	f.mark = mark(index(g, 0), record)
+	switch len(content) {
+	case 8: // of a version without floors
+		f.gone, f.floor = true, paxos.Forever
+		return f, nil
+	case 8 + 4:
+		f.gone, f.floor = true, paxos.ConfigID(binary.LittleEndian.Uint32(content[8:]))
+		return f, nil
+	}
 	f.header, err = codec.DecodeHeader(content[8:])
 	return f, err
 }
 
-// headerRecord returns the record of f's header.
+// headerRecord returns the record of f's header. A tombstone has a floor in its place,
+// in four bytes: headers are longer.
 func (f *groupFile) headerRecord() []byte {
 	content := binary.AppendUvarint(nil, uint64(f.last))
 	content = binary.AppendUvarint(content, uint64(f.low))
 	content = binary.LittleEndian.AppendUint64(content, f.sum)
+	if f.gone {
+		return sealed(binary.LittleEndian.AppendUint32(content, uint32(f.floor)))
+	}
 	return sealed(codec.AppendHeader(content, f.header))
 }
 
 // Groups lists the groups that have anything saved, in order.
 func (s *Store) Groups() (out []paxos.GroupID, err error) {
-	if s.failed != nil {
-		return nil, s.failed
+	if err := s.broken(); err != nil {
+		return nil, err
 	}
 	for g, f := range s.groups {
-		if f.mark != 0 {
+		if f.mark != 0 && !f.gone {
 			out = append(out, g)
 		}
 	}
@@ -261,7 +221,7 @@ func (s *Store) Groups() (out []paxos.GroupID, err error) {
 	return out, nil
 }
 
-// knownGroups lists the groups that log.db may have records of.
+// knownGroups lists the groups that the log may have records of.
 func (s *Store) knownGroups() (out []paxos.GroupID, err error) {
 	err = guarded(s.path(nodeFile), func() error {
 		return s.node.View(func(tx *bbolt.Tx) error {
@@ -280,11 +240,11 @@ func (s *Store) knownGroups() (out []paxos.GroupID, err error) {
 // Load returns what was saved for g; the zero Durable if nothing was. Error:
 // ErrDamaged if that is not to be had any more.
 func (s *Store) Load(g paxos.GroupID) (paxos.Durable, error) {
-	if s.failed != nil {
-		return paxos.Durable{}, s.failed
+	if err := s.broken(); err != nil {
+		return paxos.Durable{}, err
 	}
 	f := s.groups[g]
-	if f == nil || f.mark == 0 {
+	if f == nil || f.mark == 0 || f.gone {
 		return paxos.Durable{}, nil
 	}
 	votes, err := s.loadVotes(f)
@@ -296,14 +256,14 @@ func (s *Store) Load(g paxos.GroupID) (paxos.Durable, error) {
 	return d, nil
 }
 
-// loadVotes reads the votes of f that are not trimmed. At the first call it
-// also deletes those that are and whose deletion was interrupted.
+// loadVotes reads the votes of f that are not trimmed. Those that are and whose
+// deletion was interrupted are for Trim.
 func (s *Store) loadVotes(f *groupFile) (votes []paxos.SlotVote, err error) {
 	marks, sum := make(map[paxos.Slot]uint64), uint64(0)
-	err = guarded(s.path(logFile), func() error {
+	err = guarded(s.votes.path(), func() error {
 		for slot := max(f.low, f.header.Trimmed, 1); slot <= f.last; slot++ {
 			at := index(f.id, slot)
-			record, err := s.record(at)
+			record, err := s.votes.get(at)
 			if err != nil {
 				return err
 			}
@@ -319,7 +279,7 @@ func (s *Store) loadVotes(f *groupFile) (votes []paxos.SlotVote, err error) {
 			sum += marks[slot]
 		}
 		if sum != f.sum {
-			return damaged(s.path(logFile), fmt.Sprintf("group %d: a vote is lost or not the last one", f.id))
+			return damaged(s.votes.path(), fmt.Sprintf("group %d: a vote is lost or not the last one", f.id))
 		}
 		return nil
 	})
@@ -327,9 +287,7 @@ func (s *Store) loadVotes(f *groupFile) (votes []paxos.SlotVote, err error) {
 		return votes, err
 	}
 	if f.low > 0 && f.low < f.header.Trimmed {
-		if err := s.drop(index(f.id, f.low), index(f.id, f.header.Trimmed-1)); err != nil {
-			return nil, err
-		}
+		f.left = f.header.Trimmed
 	}
 	f.marks = marks
 	return votes, nil
@@ -350,12 +308,12 @@ func openVote(record []byte, slot paxos.Slot) (paxos.SlotVote, error) {
 	return v, nil
 }
 
-// Save makes all updates durable in one transaction.
+// Save makes all updates durable in one write.
 func (s *Store) Save(updates []paxos.Update) error {
-	if s.failed != nil {
-		return s.failed
+	if err := s.broken(); err != nil {
+		return err
 	}
-	var logs []*raft.Log
+	var logs []entry
 	for _, u := range updates {
 		if !u.Dirty {
 			continue
@@ -364,7 +322,7 @@ func (s *Store) Save(updates []paxos.Update) error {
 		if err != nil {
 			return s.fail(err)
 		}
-		logs = append(logs, f.update(u)...)
+		logs = append(logs, s.update(f, u)...)
 	}
 	if len(logs) == 0 {
 		return nil
@@ -390,6 +348,11 @@ func (s *Store) writable(u paxos.Update) (*groupFile, error) {
 		f = &groupFile{id: u.Group}
 		s.groups[u.Group] = f
 	}
+	if f.gone {
+		if err := s.again(f, u.Header.Floor); err != nil {
+			return nil, err
+		}
+	}
 	if f.marks == nil {
 		if _, err := s.loadVotes(f); err != nil {
 			return nil, err
@@ -399,16 +362,16 @@ func (s *Store) writable(u paxos.Update) (*groupFile, error) {
 }
 
 // update changes f by u and returns the records to write.
-func (f *groupFile) update(u paxos.Update) []*raft.Log {
+func (s *Store) update(f *groupFile, u paxos.Update) []entry {
 	resum := u.Header.Trimmed != f.header.Trimmed
 	f.header = u.Header
 	// The header is kept beyond this call; the caller owns its slices.
 	f.header.Membership.Voters = slices.Clone(u.Header.Membership.Voters)
-	logs := make([]*raft.Log, 0, len(u.Votes)+2) // header, root
+	logs := make([]entry, 0, len(u.Votes)+2) // header, root
 	for _, v := range u.Votes {
 		at := index(f.id, v.Slot)
 		record := sealed(codec.AppendVote(nil, v))
-		logs = append(logs, &raft.Log{Index: at, Term: v.Vote.Ballot.Pack(), Type: raft.LogCommand, Data: record})
+		logs = append(logs, entry{at, v.Vote.Ballot.Pack(), record})
 		now := mark(at, record)
 		if v.Slot >= f.header.Trimmed {
 			f.sum += now - f.marks[v.Slot]
@@ -427,14 +390,17 @@ func (f *groupFile) update(u paxos.Update) []*raft.Log {
 			}
 		}
 	}
-	record := f.headerRecord()
-	f.mark = mark(index(f.id, 0), record)
-	return append(logs, &raft.Log{
-		Index: index(f.id, 0), Term: u.Header.Promised.Pack(), Type: raft.LogConfiguration, Data: record,
-	})
+	return append(logs, s.headerLog(f))
 }
 
-// know notes that log.db has records of g, before it does.
+// headerLog returns f's header as it is now, to be written.
+func (s *Store) headerLog(f *groupFile) entry {
+	at, record := index(f.id, 0), f.headerRecord()
+	s.setMark(f, mark(at, record))
+	return entry{at, f.header.Promised.Pack(), record}
+}
+
+// know notes that the log has records of g, before it does.
 func (s *Store) know(g paxos.GroupID) error {
 	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketGroups).Put(key(uint64(g)), nil)
@@ -443,50 +409,10 @@ func (s *Store) know(g paxos.GroupID) error {
 
 // fail makes err stick.
 func (s *Store) fail(err error) error {
+	s.failure.Lock()
+	defer s.failure.Unlock()
 	s.failed = fmt.Errorf("storage: nothing is certain after a failed write: %w", err)
 	return s.failed
-}
-
-// Trim deletes the votes of g below slot, a thousand at a time. A saved header
-// must say that they are trimmed.
-func (s *Store) Trim(g paxos.GroupID, below paxos.Slot) error {
-	if s.failed != nil {
-		return s.failed
-	}
-	f := s.groups[g]
-	if f == nil || f.mark == 0 {
-		return nil
-	}
-	if below > f.header.Trimmed {
-		return fmt.Errorf("storage: group %d is to be trimmed below slot %d, but its header says %d", g, below, f.header.Trimmed)
-	}
-	if f.marks == nil {
-		if _, err := s.loadVotes(f); err != nil {
-			return err
-		}
-	}
-	var old []paxos.Slot
-	for slot := range f.marks {
-		if slot < below {
-			old = append(old, slot)
-		}
-	}
-	slices.Sort(old)
-	for some := range slices.Chunk(old, trimStep) {
-		if err := s.drop(index(g, some[0]), index(g, some[len(some)-1])); err != nil {
-			return err
-		}
-		for _, slot := range some {
-			delete(f.marks, slot)
-		}
-	}
-	// The next header will say so.
-	if len(f.marks) == 0 {
-		f.low, f.last = 0, 0
-	} else {
-		f.low = max(f.low, below)
-	}
-	return nil
 }
 
 func (s *Store) path(file string) string { return filepath.Join(s.dir, file) }

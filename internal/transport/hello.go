@@ -6,24 +6,32 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/prytany/prytany/internal/roster"
 	"github.com/prytany/prytany/synod"
 )
 
 // protocol is the version of the hello and of what follows it. Nodes with
 // different versions do not talk.
-const protocol = 1
+const protocol = 2
 
 // A hello is the first thing on a connection, in each direction:
 //
 //	magic        "PRYT"
 //	protocol     byte
 //	lane         byte
-//	refused      byte: 1 if the sender is about to close the connection
+//	flags        byte: 1 if the sender is about to close the connection, 2 if it
+//	             can send datagrams, 4 if a cookie follows
 //	cluster      byte: its length
 //	node         uint64, little endian: the sender
 //	wanted       uint64: whom the sender believes to talk to
 //	incarnation  uint64: the sender's
+//	nonce        uint64: drawn by the sender's process
+//	seen         3 uint64: incarnation, nonce and position that the sender
+//	             remembers of whom it talks to; 0 if it has never seen it
 //	cluster      bytes
+//	cookie       uint64: with it the other side may send datagrams to the sender
+//
+// A cookie is only in an answer to a hello with flag 2.
 //
 // Magic and protocol stay where they are in all versions, so that each can
 // tell that it does not understand the other.
@@ -31,15 +39,21 @@ type hello struct {
 	protocol     byte
 	lane         lane
 	refused      bool
+	able         bool // to send datagrams
 	node, wanted synod.NodeID
 	incarnation  uint64
+	nonce        uint64
+	seen         roster.Sighting
 	cluster      string
+	cookie       uint64 // 0: none
 }
 
 const (
 	magic     = "PRYT"
-	helloHead = len(magic) + 4 + 3*8
+	helloHead = len(magic) + 4 + 7*8
 	helloFore = len(magic) + 1 // what all versions share
+
+	flagRefused, flagAble, flagCookie = 1, 2, 4
 )
 
 var (
@@ -56,7 +70,7 @@ func (e *refusalError) Error() string { return "transport: refused " + e.addr + 
 func (t *Transport) hello(wanted synod.NodeID, l lane) hello {
 	return hello{
 		protocol: protocol, lane: l, node: t.cfg.Self, wanted: wanted,
-		incarnation: t.cfg.Incarnation, cluster: t.cfg.Cluster(),
+		incarnation: t.cfg.Incarnation, nonce: t.cfg.Nonce, seen: t.registry.seen(wanted), cluster: t.cfg.Cluster(),
 	}
 }
 
@@ -66,13 +80,26 @@ func (h hello) write(w io.Writer) error {
 	}
 	b := append(make([]byte, 0, helloHead+len(h.cluster)), magic...)
 	b = append(b, h.protocol, byte(h.lane), 0, byte(len(h.cluster)))
+	flags := &b[helloFore+1]
 	if h.refused {
-		b[helloFore+1] = 1
+		*flags |= flagRefused
 	}
-	for _, n := range []uint64{uint64(h.node), uint64(h.wanted), h.incarnation} {
+	if h.able {
+		*flags |= flagAble
+	}
+	if h.cookie != 0 {
+		*flags |= flagCookie
+	}
+	for _, n := range []uint64{
+		uint64(h.node), uint64(h.wanted), h.incarnation, h.nonce, h.seen.Incarnation, h.seen.Nonce, h.seen.Position,
+	} {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
-	_, err := w.Write(append(b, h.cluster...))
+	b = append(b, h.cluster...)
+	if h.cookie != 0 {
+		b = binary.LittleEndian.AppendUint64(b, h.cookie)
+	}
+	_, err := w.Write(b)
 	return err
 }
 
@@ -97,13 +124,21 @@ func readHello(r io.Reader) (hello, error) {
 	if _, err := io.ReadFull(r, cluster); err != nil {
 		return hello{}, err
 	}
-	ids := b[helloFore+3:]
-	h.lane, h.refused, h.cluster = lane(b[helloFore]), b[helloFore+1] != 0, string(cluster)
-	h.node = synod.NodeID(binary.LittleEndian.Uint64(ids))
-	h.wanted = synod.NodeID(binary.LittleEndian.Uint64(ids[8:]))
-	h.incarnation = binary.LittleEndian.Uint64(ids[16:])
+	flags, ids := b[helloFore+1], b[helloFore+3:]
+	h.lane, h.refused, h.cluster = lane(b[helloFore]), flags&flagRefused != 0, string(cluster)
+	h.able = flags&flagAble != 0
+	word := func(i int) uint64 { return binary.LittleEndian.Uint64(ids[8*i:]) }
+	h.node, h.wanted, h.incarnation, h.nonce = synod.NodeID(word(0)), synod.NodeID(word(1)), word(2), word(3)
+	h.seen = roster.Sighting{Incarnation: word(4), Nonce: word(5), Position: word(6)}
 	if h.lane >= lanes || h.node == 0 {
 		return hello{}, errNoHello
+	}
+	if flags&flagCookie != 0 {
+		var c [8]byte
+		if _, err := io.ReadFull(r, c[:]); err != nil {
+			return hello{}, err
+		}
+		h.cookie = binary.LittleEndian.Uint64(c[:])
 	}
 	return h, nil
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/internal/codec"
+	"github.com/prytany/prytany/internal/roster"
+	"github.com/prytany/prytany/paxos/replica"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -23,6 +25,7 @@ type arrival struct {
 // An incoming is an established incoming connection.
 type incoming struct {
 	conn   net.Conn
+	hello  hello       // of the other side
 	closed atomic.Bool // by this node
 }
 
@@ -93,7 +96,7 @@ func (t *Transport) receive(ctx context.Context, conn net.Conn) {
 		return
 	}
 	from := arrival{h.node, h.lane}
-	in := &incoming{conn: conn}
+	in := &incoming{conn: conn, hello: h}
 	t.mu.Lock()
 	before, peer := t.inbound[from], t.peers[from.from]
 	t.inbound[from] = in
@@ -106,13 +109,18 @@ func (t *Transport) receive(ctx context.Context, conn net.Conn) {
 	}
 	t.cfg.Log.Debug("connection accepted", "peer", from.from, "lane", from.lane, "incarnation", h.incarnation)
 
-	err = t.read(in, from.from)
+	err = t.read(in)
 	t.mu.Lock()
 	if t.inbound[from] == in {
 		delete(t.inbound, from)
 	}
 	t.mu.Unlock()
-	if ctx.Err() != nil || in.closed.Load() {
+	if ctx.Err() != nil || in.closed.Load() || errors.Is(err, errRolledBack) {
+		return
+	}
+	var rolled *roster.RolledBackError
+	if errors.As(err, &rolled) {
+		t.warn.warn("late "+from.from.String(), "refused a connection: another process of the peer came first", "peer", from.from, "reason", rolled.Reason)
 		return
 	}
 	if errors.Is(err, codec.ErrCorrupt) || errors.Is(err, codec.ErrTooLarge) || errors.Is(err, codec.ErrVersion) {
@@ -139,7 +147,13 @@ func (t *Transport) welcome(conn net.Conn) (hello, error) {
 	}
 	ours := t.hello(theirs.node, theirs.lane)
 	why := theirs.mismatch(ours)
+	if why == "" {
+		why = t.judge(theirs)
+	}
 	ours.refused = why != ""
+	if theirs.able && !ours.refused && theirs.lane == control {
+		ours.cookie = t.issue(theirs)
+	}
 	if err := ours.write(conn); err != nil {
 		return hello{}, fmt.Errorf("hello: %w", err)
 	}
@@ -165,10 +179,11 @@ func (t *Transport) unwelcome(conn net.Conn, err error) {
 	}
 }
 
-// read delivers what from sends until the connection ends; it says why.
-func (t *Transport) read(in *incoming, from synod.NodeID) error {
-	frames := codec.NewReader(in.conn)
-	for {
+// read delivers what the peer sends until the connection ends; it says why.
+func (t *Transport) read(in *incoming) error {
+	from, m := in.hello.node, &t.meters[in.hello.lane]
+	frames := codec.NewReader(metered{in.conn, m})
+	for met := false; ; {
 		ps, err := frames.Next()
 		if err != nil {
 			return err
@@ -176,19 +191,43 @@ func (t *Transport) read(in *incoming, from synod.NodeID) error {
 		if !t.cfg.Allowed(from) {
 			continue
 		}
+		if !met {
+			if err := t.meet(in.hello); err != nil {
+				return err
+			}
+			met = true
+		}
+		m.receivedPackets.Add(uint64(len(ps)))
 		for _, p := range ps {
 			if in.closed.Load() {
 				return io.ErrClosedPipe
 			}
-			t.cfg.Deliver(from, p)
+			if err := t.deliver(from, in.hello.life(), p); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// closeInbound closes the connections from peer.
+// deliver hands over a packet, or takes note of what is for the transport.
+func (t *Transport) deliver(from synod.NodeID, l life, p replica.Packet) error {
+	if t.registry.rolledBack.Load() {
+		return errRolledBack
+	}
+	if saved, ok := p.Msg.(codec.Saved); ok {
+		t.registry.reached(from, l, saved.Position)
+		return nil
+	}
+	t.cfg.Deliver(from, p)
+	return nil
+}
+
+// closeInbound closes the connections from peer, and takes no more datagrams
+// from it.
 func (t *Transport) closeInbound(from synod.NodeID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.forget(from)
 	for l := range lanes {
 		if in := t.inbound[arrival{from, l}]; in != nil {
 			in.close()

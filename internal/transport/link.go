@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,8 +19,9 @@ const (
 	// batchBytes is about how much goes into one frame and one write. A frame
 	// is delivered when its last byte has come, so more would not be faster.
 	batchBytes = 256 << 10
-	// maxPacket leaves room in a frame for its version and the packet's length.
-	maxPacket = codec.MaxFrame - 16
+	// maxPacket leaves room in a frame for its version, the packet's length, and
+	// a codec.Saved.
+	maxPacket = codec.MaxFrame - 32
 	// settled is how long a connection must have lived for its loss to be
 	// followed by a dial without any wait.
 	settled = 100 * time.Millisecond
@@ -39,6 +42,9 @@ type link struct {
 	peer  *peer
 	lane  lane
 	queue queue
+
+	told    uint64       // the position that the connection has carried last; of serve
+	writing atomic.Int64 // when the write under way began, Unix ns; 0: none
 
 	redial atomic.Bool   // dial even if nothing waits: a connection was lost
 	up     atomic.Bool   // established
@@ -66,7 +72,7 @@ func (l *link) run(ctx context.Context) {
 			}
 			continue
 		}
-		conn, err := l.connect(ctx)
+		conn, cookie, err := l.connect(ctx)
 		if ctx.Err() != nil {
 			closeConn(conn)
 			return
@@ -86,6 +92,9 @@ func (l *link) run(ctx context.Context) {
 		l.peer.established()
 		begin := time.Now()
 		l.up.Store(true)
+		if l.lane == control {
+			l.peer.detour.established(addrPort(conn.RemoteAddr()), cookie)
+		}
 		err = l.serve(ctx, conn)
 		l.up.Store(false)
 		if ctx.Err() != nil {
@@ -93,6 +102,9 @@ func (l *link) run(ctx context.Context) {
 		}
 		l.t.cfg.Log.Debug("connection lost", "peer", l.peer.id, "lane", l.lane, "err", err)
 		l.peer.broke()
+		if l.lane == control {
+			l.peer.detour.broke()
+		}
 		l.redial.Store(true)
 		if time.Since(begin) < settled {
 			wait = l.pause(ctx, wait)
@@ -154,54 +166,63 @@ func (l *link) failed(err error) {
 	l.t.cfg.Log.Debug("cannot connect", "peer", l.peer.id, "lane", l.lane, "err", err, "dropped", n)
 }
 
-// connect dials the peer and exchanges hellos.
-func (l *link) connect(ctx context.Context) (net.Conn, error) {
+// connect dials the peer and exchanges hellos. It returns the cookie that the
+// peer's has brought.
+func (l *link) connect(ctx context.Context) (net.Conn, uint64, error) {
 	addr := l.t.cfg.Resolve(l.peer.id)
 	if addr == "" {
-		return nil, errUnresolved
+		return nil, 0, errUnresolved
 	}
 	dialing, cancel := context.WithTimeout(ctx, l.t.cfg.DialTimeout)
 	defer cancel()
 	conn, err := l.t.cfg.Dial(dialing, addr)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := l.t.tune(conn); err != nil {
 		closeConn(conn)
-		return nil, err
+		return nil, 0, err
 	}
 	unhook := context.AfterFunc(ctx, func() { closeConn(conn) })
 	defer unhook()
-	if err := l.greet(conn, addr); err != nil {
+	cookie, err := l.greet(conn, addr)
+	if err != nil {
 		closeConn(conn)
-		return nil, err
+		return nil, 0, err
 	}
-	return conn, nil
+	return conn, cookie, nil
 }
 
 // greet says hello first and hears the peer's.
-func (l *link) greet(conn net.Conn, addr string) error {
+func (l *link) greet(conn net.Conn, addr string) (cookie uint64, err error) {
 	if err := conn.SetDeadline(time.Now().Add(l.t.cfg.HelloTimeout)); err != nil {
-		return err
+		return 0, err
 	}
 	ours := l.t.hello(l.peer.id, l.lane)
+	ours.able = l.t.cfg.Datagrams != nil
 	if err := ours.write(conn); err != nil {
-		return fmt.Errorf("hello: %w", err)
+		return 0, fmt.Errorf("hello: %w", err)
 	}
 	theirs, err := readHello(conn)
 	if errors.Is(err, errNoHello) {
-		return &refusalError{"it is no such node at all: its hello makes no sense", addr}
+		return 0, &refusalError{"it is no such node at all: its hello makes no sense", addr}
 	}
 	if err != nil {
-		return fmt.Errorf("hello: %w", err)
+		return 0, fmt.Errorf("hello: %w", err)
 	}
 	if why := theirs.mismatch(ours); why != "" {
-		return &refusalError{why, addr}
+		return 0, &refusalError{why, addr}
+	}
+	if why := l.t.judge(theirs); why != "" {
+		return 0, &refusalError{why, addr}
 	}
 	if theirs.refused {
-		return &refusalError{"the other side refused", addr}
+		return 0, &refusalError{"the other side refused", addr}
 	}
-	return conn.SetDeadline(time.Time{})
+	if err := l.t.meet(theirs); err != nil {
+		return 0, err
+	}
+	return theirs.cookie, conn.SetDeadline(time.Time{})
 }
 
 // serve writes what is queued until the connection ends, and says why.
@@ -220,11 +241,18 @@ func (l *link) serve(ctx context.Context, conn net.Conn) error {
 		}
 		cancel(err)
 	}()
+	var watcher sync.WaitGroup
+	if l.lane == control && l.t.cfg.Datagrams != nil {
+		watcher.Go(func() { l.watch(ctx, conn) })
+	}
 	defer func() {
 		closeConn(conn)
+		cancel(nil)
 		<-watched
+		watcher.Wait()
 	}()
 	var buf []byte
+	l.told = 0
 	for {
 		var err error
 		if buf, err = l.flush(conn, buf); err != nil {
@@ -247,19 +275,40 @@ func (l *link) flush(conn net.Conn, buf []byte) ([]byte, error) {
 		if len(h.packets) == 0 {
 			return buf, nil
 		}
+		if l.t.registry.rolledBack.Load() {
+			l.queue.free(h)
+			return buf, errRolledBack
+		}
 		if l.t.cfg.Allowed(l.peer.id) {
-			buf = codec.AppendRawFrame(buf[:0], h.packets)
-			if err := write(conn, buf); err != nil {
+			packets := l.vouched(h.packets)
+			buf = codec.AppendRawFrame(buf[:0], packets)
+			l.writing.Store(time.Now().UnixNano())
+			err := write(conn, buf)
+			l.writing.Store(0)
+			if err != nil {
 				l.queue.free(h)
 				l.t.dropped.Add(uint64(len(h.packets) + l.queue.clear()))
 				return buf, err
 			}
+			l.t.meters[l.lane].sent(len(packets), len(buf))
 		}
 		if cap(buf) > keep {
 			buf = nil
 		}
 		l.queue.free(h)
 	}
+}
+
+// vouched puts before packets how far the own log has come, if that is news on
+// this connection. It is read after they were taken from the queue, so that it
+// covers whatever they say is saved.
+func (l *link) vouched(packets [][]byte) [][]byte {
+	at := l.t.position()
+	if l.lane != control || at <= l.told {
+		return packets
+	}
+	l.told = at
+	return append([][]byte{codec.AppendSaved(at)}, packets...)
 }
 
 // write writes b, and does not wait for ever.
@@ -270,6 +319,16 @@ func write(conn net.Conn, b []byte) error {
 	}
 	_, err := conn.Write(b)
 	return err
+}
+
+// addrPort is a as a datagram needs it; invalid if it is no IP address.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // closeConn closes conn, which may be nil. What Close could report, the reader

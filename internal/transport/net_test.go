@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const patience = 30 * time.Second
 
 // eventually polls until cond holds.
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -39,10 +39,19 @@ type lan struct {
 	mu    sync.Mutex
 	addrs map[synod.NodeID]string
 	cut   map[[2]synod.NodeID]bool // one way
+	lives map[synod.NodeID]uint64  // incarnations begun
 }
 
 func newLAN() *lan {
-	return &lan{addrs: make(map[synod.NodeID]string), cut: make(map[[2]synod.NodeID]bool)}
+	return &lan{addrs: make(map[synod.NodeID]string), cut: make(map[[2]synod.NodeID]bool), lives: make(map[synod.NodeID]uint64)}
+}
+
+// live returns the next incarnation of n.
+func (l *lan) live(n synod.NodeID) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lives[n]++
+	return l.lives[n]
 }
 
 func (l *lan) set(n synod.NodeID, addr string) {
@@ -135,7 +144,7 @@ func numberOf(p replica.Packet) uint64 {
 	return 0
 }
 
-func listen(t *testing.T, addr string) net.Listener {
+func listen(t testing.TB, addr string) net.Listener {
 	t.Helper()
 	var ln net.Listener
 	eventually(t, "listening at "+addr, func() bool {
@@ -147,15 +156,15 @@ func listen(t *testing.T, addr string) net.Listener {
 }
 
 // start runs node id at addr ("" for any), known to l. change may be nil.
-func start(t *testing.T, l *lan, id synod.NodeID, addr string, change func(*Config)) *testNode {
+func start(t testing.TB, l *lan, id synod.NodeID, addr string, change func(*Config)) *testNode {
 	t.Helper()
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
 	ln := listen(t, addr)
-	n := &testNode{id: id, addr: ln.Addr().String(), log: &logBuffer{}}
+	n := &testNode{id: id, log: &logBuffer{}}
 	cfg := Config{
-		Self: id, Incarnation: 1, Cluster: func() string { return "athens" }, Listener: ln, Resolve: l.resolve,
+		Self: id, Incarnation: l.live(id), Cluster: func() string { return "athens" }, Listener: ln, Resolve: l.resolve,
 		Deliver: func(from synod.NodeID, p replica.Packet) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -172,6 +181,7 @@ func start(t *testing.T, l *lan, id synod.NodeID, addr string, change func(*Conf
 	if change != nil {
 		change(&cfg)
 	}
+	n.addr = cfg.Listener.Addr().String()
 	tr, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

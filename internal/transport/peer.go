@@ -29,6 +29,8 @@ type peer struct {
 	id    synod.NodeID
 	links [lanes]*link
 
+	detour detour // beside the control connection
+
 	mu    sync.Mutex
 	alive bool // a connection was established since the peer was last gone
 	lost  bool // one has ended since the last was established
@@ -36,6 +38,8 @@ type peer struct {
 
 func newPeer(t *Transport, id synod.NodeID) *peer {
 	p := &peer{t: t, id: id}
+	p.detour.t, p.detour.peer = t, p
+	p.detour.queue = queue{maxBytes: detourBytes, maxPackets: detourPackets, ready: make(chan struct{}, 1)}
 	for i := range p.links {
 		p.links[i] = &link{
 			t: t, peer: p, lane: lane(i),
@@ -88,6 +92,7 @@ func (p *peer) refused() {
 	p.lost = false
 	p.mu.Unlock()
 	if gone {
+		p.detour.close()
 		p.t.closeInbound(p.id) // nothing it has said is news after this
 		p.t.cfg.Log.Info("peer is gone: connection lost, next one refused", "peer", p.id)
 		p.t.cfg.Disconnected(p.id)

@@ -257,7 +257,7 @@ func TestGarbage(t *testing.T) {
 		want  string
 	}{
 		{"another protocol", nil, []byte("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"), "not a hello"},
-		{"another version", &newer, nil, "version 2 of the protocol"},
+		{"another version", &newer, nil, "version 3 of the protocol"},
 		{"a bad checksum", &good, flipped, "makes no sense"},
 		{"an endless frame", &good, binary.LittleEndian.AppendUint32(nil, 1<<31), "makes no sense"},
 		{"silence", nil, nil, ""},

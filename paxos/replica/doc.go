@@ -4,7 +4,8 @@
 //
 // # One loop
 //
-// A Host has no goroutine of its own. [Host.Run] is called by one, and that
+// A Host has no goroutine of its own, but one for each snapshot that Run has
+// written beside everything else. [Host.Run] is called by one, and that
 // one owns every group, every machine, the leader machine, the storage and all
 // waiting requests. Everything else may be called from anywhere: it puts
 // something into a bounded queue and rings. The loop takes what has arrived
@@ -20,9 +21,37 @@
 // # Requests
 //
 // A request ends exactly once, in one of three ways: done; certainly not done
-// ([*paxos.NotLeaderError], [paxos.ErrOverloaded]); or unknown
-// ([paxos.ErrUnknownOutcome]), which must never be taken for a failure. A
-// command is given to one leader once. If it was given a slot and another
-// value won that slot, it certainly did not happen, because it was never
-// proposed in another slot. Repeating it is up to the caller.
+// ([*paxos.NotLeaderError], [paxos.ErrOverloaded], [paxos.ErrStopped]); or
+// unknown ([paxos.ErrUnknownOutcome]), which must never be taken for a failure. A
+// command is given to one leader at a time. If another value won the slot that it
+// was given, or if that leader refuses it, it certainly did not happen: then the
+// node that it was submitted to keeps it and gives it to the next leader, until
+// RetryAfter is over. A command that was given away and has no answer is never
+// repeated here; that is up to the caller, who alone can make it harmless.
+//
+// # Reads
+//
+// A read takes effect at a moment between its arrival and its answer at which
+// nobody but the leader asked can have led. Proof is a round to a quorum, begun
+// after it arrived; or with Config.LeaseReads the lease, looked at after it
+// arrived, and no stop-sign under way.
+//
+// # Many groups
+//
+// A group without anything to do sleeps: it takes no part in ticks, sends nothing and
+// writes nothing. Whatever arrives for it wakes it, and so do its machine's deadline
+// ([Sleeper]), a change of its leader, and at the leader a voter that can be reached
+// again. A leader sleeps only when all voters in reach have what it has proposed, a
+// follower only when it knows of nothing that it lacks.
+//
+// [Host.Create] and [Host.Drop] make and end groups while the host runs. What was
+// dropped stays dropped. A member that was removed leaves by [Host.Leave], see
+// [paxos.Status].Relieved for when it may; it has forgotten what it voted for, and if
+// it comes back, by [Host.Learn], it votes in later configurations only.
+//
+// # Hand-over
+//
+// [Host.HandOver] holds proposals until the heir has voted for everything, gives
+// the ballot up for ever, lease first, and has the leader machine send the token
+// that lets acceptors promise to the heir at once. What waited is sent to it.
 package replica

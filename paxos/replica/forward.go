@@ -4,20 +4,28 @@ import (
 	"errors"
 
 	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/paxos/replica/internal/seen"
 	"github.com/prytany/prytany/synod"
 )
+
+// patience is for how many ticks a candidate keeps the requests of peers, which
+// take it for the leader already, before it tells them that it is none.
+const patience = 4
 
 // route sends what waits for g to its leader, or to a neighbour that can reach
 // the leader. Requests of local callers stay if there is no way; those of
 // peers are answered, for their senders may know better.
-func (h *Host) route(g *group) {
+func (h *Host) route(g *group, candidate bool) {
+	if candidate && g.campaigns < patience {
+		return // likely to lead in a moment
+	}
 	for _, r := range g.changes {
 		h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
 	}
 	g.changes = nil
 	w := h.wayTo(g)
-	g.proposals = h.routeAll(g.proposals, w)
-	g.reads = h.routeAll(g.reads, w)
+	g.proposals = h.routeAll(g, g.proposals, w)
+	g.reads = h.routeAll(g, g.reads, w)
 }
 
 // A way is how to reach a group's leader.
@@ -37,7 +45,7 @@ func (h *Host) wayTo(g *group) way {
 }
 
 // routeAll sends requests on their way and returns those that must wait.
-func (h *Host) routeAll(requests []*request, w way) (stay []*request) {
+func (h *Host) routeAll(g *group, requests []*request, w way) (stay []*request) {
 	for _, r := range requests {
 		switch {
 		case r.finished || r.own:
@@ -45,6 +53,8 @@ func (h *Host) routeAll(requests []*request, w way) (stay []*request) {
 			h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: w.leader}})
 		case r.from != 0:
 			h.forward(r, w.leader, r.hops-1)
+		case r.tried == g.round:
+			stay = append(stay, r) // has been refused, and nothing is new since
 		case w.direct:
 			h.forward(r, w.leader, 0)
 		case w.relay != 0:
@@ -59,18 +69,58 @@ func (h *Host) routeAll(requests []*request, w way) (stay []*request) {
 // forward sends r to another node, which answers it.
 func (h *Host) forward(r *request, to synod.NodeID, hops uint8) {
 	h.forwardID++
-	r.given, r.sentTo, r.sentID = true, to, h.forwardID
+	r.given, r.sentTo, r.sentID, r.tried = true, to, h.forwardID, r.group.round
 	h.forwards[r.sentID] = r
-	h.cfg.Transport.Send(to, Packet{r.gid, Forward{r.sentID, hops, r.kind, r.payload}})
+	h.cfg.Transport.Send(to, Packet{r.gid, Forward{r.sentID, h.process(to), hops, r.kind, r.payload}})
+}
+
+// again puts back a request that has certainly not happened. One of a local caller
+// waits for a leader, or for the next tick: two nodes that take each other for
+// the leader must not pass it back and forth. A peer keeps its own requests.
+func (h *Host) again(r *request) {
+	g := r.group
+	if r.finished || r.own || r.from != 0 || r.kind == kindChange {
+		h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
+		return
+	}
+	delete(h.forwards, r.sentID)
+	r.given, r.sentID = false, 0
+	if r.kind == KindPropose {
+		g.proposals = append(g.proposals, r)
+	} else {
+		g.reads = append(g.reads, r)
+	}
+	h.touch(g)
+}
+
+func (h *Host) againAll(requests []*request) {
+	for _, r := range requests {
+		h.again(r)
+	}
+}
+
+// newWays takes note of new leaders: what was refused may be sent once more.
+func (h *Host) newWays() {
+	for _, g := range h.awake { // no other has any
+		if to := h.hint(g); to != g.way {
+			g.way = to
+			g.round++
+		}
+	}
 }
 
 // onForward takes a request from a peer, once: were a repeated one taken too,
-// the refusal of the second could hide the success of the first.
+// the refusal of the second could hide the success of the first. One that is for
+// another process of this node is not taken at all: this one does not know what
+// that one has done. Nobody answers it then; its sender learns of the restart.
 func (h *Host) onForward(from synod.NodeID, gid paxos.GroupID, m Forward) {
-	if h.seen[from] == nil {
-		h.seen[from] = &window{}
+	if m.To != h.cfg.Leader.Incarnation {
+		return
 	}
-	if !h.seen[from].fresh(m.ID) {
+	if h.seen[from] == nil {
+		h.seen[from] = &seen.Window{}
+	}
+	if !h.seen[from].Fresh(m.ID) {
 		return
 	}
 	refuse := func(o Outcome) { h.cfg.Transport.Send(from, Packet{gid, Answer{ID: m.ID, Outcome: o}}) }
@@ -80,40 +130,11 @@ func (h *Host) onForward(from synod.NodeID, gid paxos.GroupID, m Forward) {
 		refuse(NotLeader) // a kind of a later version: it has not happened here
 		return
 	}
-	if h.open.Add(1) > int64(h.cfg.MaxPending) {
-		h.open.Add(-1)
+	if !h.enter(m.Kind) {
 		refuse(Overloaded)
 		return
 	}
 	h.accept(&request{gid: gid, kind: m.Kind, payload: m.Payload, from: from, id: m.ID, hops: m.Hops})
-}
-
-// A window remembers which of a peer's latest forwards have arrived. IDs grow,
-// and one that arrives after so many later ones counts as repeated: it is lost,
-// which its sender must expect anyway.
-type window struct {
-	high uint64
-	bits [windowSize / 64]uint64
-}
-
-const windowSize = 16384
-
-// fresh reports whether id has not arrived before, and remembers it.
-func (w *window) fresh(id uint64) bool {
-	switch {
-	case id >= w.high+windowSize:
-		*w = window{high: id}
-	case id+windowSize <= w.high:
-		return false
-	}
-	for ; w.high < id; w.high++ {
-		next := (w.high + 1) % windowSize
-		w.bits[next/64] &^= 1 << (next % 64)
-	}
-	at, bit := id%windowSize/64, uint64(1)<<(id%64)
-	seen := w.bits[at]&bit != 0
-	w.bits[at] |= bit
-	return !seen
 }
 
 // onAnswer ends the request that was forwarded, or lets a read wait until what
@@ -137,7 +158,7 @@ func (h *Host) onAnswer(from synod.NodeID, m Answer) {
 		}
 		h.finish(r, Result{Payload: m.Payload, Slot: m.Slot})
 	case NotLeader:
-		h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: m.Leader}})
+		h.again(r)
 	case Overloaded:
 		h.finish(r, Result{Err: paxos.ErrOverloaded})
 	default:
@@ -161,11 +182,16 @@ func answerOf(id uint64, res Result) Answer {
 	return a
 }
 
-// abandon ends what was forwarded to peer: it is gone, its answers with it.
+// abandon ends what was forwarded to peer: it is gone, its answers with it. What
+// changes nothing may be asked again elsewhere.
 func (h *Host) abandon(peer synod.NodeID) {
 	for _, r := range h.pending {
-		if !r.finished && r.sentID != 0 && r.sentTo == peer {
+		switch {
+		case r.finished || r.sentID == 0 || r.sentTo != peer:
+		case r.kind == KindPropose:
 			h.finish(r, Result{Err: h.outcome(r)})
+		default:
+			h.again(r)
 		}
 	}
 }
@@ -174,24 +200,28 @@ func (h *Host) abandon(peer synod.NodeID) {
 func (h *Host) catchUp(g *group, from synod.NodeID) {
 	h.cfg.Transport.Send(from, Packet{g.id, paxos.CatchUp{
 		From:    g.applied + 1,
-		Learner: g.status.Membership.Seat(h.cfg.Self) < 0,
+		Learner: !g.status.Voter,
 	}})
 }
 
 // tickCatchUp keeps a node current that the leader's Accepts do not reach: by
 // the neighbour that can reach the leader, if there is one, and in any case
 // while reads wait for what is not applied yet. The group itself asks around
-// only once it has heard that there is more.
+// only once it has heard that there is more, in turn and whether or not it
+// reaches whom it asks. A leader that has been replaced asks too: until it hears
+// what is chosen in the slots of its proposals, those who made them wait.
 func (h *Host) tickCatchUp(g *group) {
-	if g.status.Leading || g.coming != nil {
+	w := h.wayTo(g)
+	replaced := g.status.Leading && w.leader != 0
+	if g.status.Leading && !replaced || g.coming != nil || g.core.Rests() {
 		return
 	}
 	starved := len(g.indexed) > 0 && g.applied == g.ticked
 	g.ticked = g.applied
-	switch w := h.wayTo(g); {
+	switch {
 	case w.relay != 0:
 		h.catchUp(g, w.relay)
-	case w.direct && starved:
+	case w.direct && (starved || replaced):
 		h.catchUp(g, w.leader)
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/prytany/prytany/internal/invariant"
 	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/paxos/replica/internal/alarm"
+	"github.com/prytany/prytany/paxos/replica/internal/image"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -19,10 +22,15 @@ type group struct {
 	core    *paxos.Group
 	machine Machine
 	out     paxos.Effects
-	status  paxos.Status // as of the last turn
-	touched bool         // is in Host.touched
-	applied paxos.Slot   // the machine's state is that after this slot
-	open    int          // requests without an answer
+	status  paxos.Status        // as of the last turn
+	touched bool                // is in Host.touched
+	awake   bool                // is in Host.awake
+	stale   bool                // is in Host.stale
+	gone    bool                // was dropped: nothing may be made of it any more
+	alarm   alarm.Alarm[*group] // of Host.alarms
+	place   int                 // in what Status shows; -1: it does not yet
+	applied paxos.Slot          // the machine's state is that after this slot
+	open    int                 // requests without an answer
 
 	told facts  // to the leader machine
 	led  tenure // the leadership that machine was told of; zero: none
@@ -36,16 +44,27 @@ type group struct {
 
 	waiting map[paxos.Slot][]proposal // proposed here in that slot
 	reading []reading                 // leadership is being confirmed
+	leasing []reading                 // the lease holds: to be answered when the turn is durable
 	indexed []indexed                 // to be served once applied
 
-	logBytes int        // applied since snapAt
-	snapAt   paxos.Slot // the latest snapshot
-	trimTo   paxos.Slot // a durable header says that votes below are gone
-	trimmed  paxos.Slot // they are
-	serving  *image     // snapshot bytes that peers are fetching
-	coming   *transfer  // a snapshot on its way here
-	ticked   paxos.Slot // applied at the last tick
-	arrived  *paxos.Snapshot
+	parting   *handOver    // nil if the lead is not being handed over
+	way       synod.NodeID // who was thought to lead
+	round     uint64       // grows with every tick and every change of way
+	campaigns int          // ticks that phase 1 has lasted
+
+	logBytes int           // applied since snapAt
+	snapAt   paxos.Slot    // the latest snapshot
+	saving   bool          // it, or one that has arrived, is being written
+	trimTo   paxos.Slot    // a durable header says that votes below are gone
+	trimmed  paxos.Slot    // they are
+	trimming bool          // is in Host.trims
+	fed      time.Duration // with feeding: when a peer was last sent a piece of it
+	feeding  bool
+	coming   *image.Incoming // a snapshot on its way here
+	ticked   paxos.Slot      // applied at the last tick
+	arrived  *arrival        // and one that is here
+
+	stateBytes int // of the last snapshot
 }
 
 // A proposal is a value given a slot, and who waits for its commands, in their
@@ -56,7 +75,8 @@ type proposal struct {
 }
 
 type reading struct {
-	seq      uint64
+	seq      uint64     // of the confirmation
+	index    paxos.Slot // leasing: what must be applied
 	requests []*request
 }
 
@@ -92,12 +112,17 @@ func (h *Host) load(id paxos.GroupID) error {
 	if err != nil {
 		return err
 	}
-	g.trimTo = durable.Header.Trimmed
+	if g.trimTo = durable.Header.Trimmed; g.trimTo > 0 {
+		g.trimmed = g.trimTo - 1 // what the process before has left goes in a later tick
+		h.toTrim(g)
+	}
 	if ok {
-		if err := g.machine.Restore(snap.Data); err != nil {
+		restored, err := g.machine.Restore(snap.Data)
+		if err != nil {
 			return wrap(fmt.Errorf("restore snapshot of slot %d: %w", snap.Slot, err))
 		}
-		g.applied, g.snapAt = snap.Slot, snap.Slot
+		restored()
+		g.applied, g.snapAt, g.stateBytes = snap.Slot, snap.Slot, len(snap.Data)
 		g.machine.Applied(g.applied)
 	}
 	// The process may have ended after a snapshot was saved and before its
@@ -106,16 +131,16 @@ func (h *Host) load(id paxos.GroupID) error {
 		return wrap(fmt.Errorf("snapshot of slot %d does not fit the log", snap.Slot))
 	}
 	g.core.Recover(&g.out)
-	g.status = g.core.Status()
-	h.cfg.Log.Info("group loaded", "group", id, "applied", g.applied, "decided", g.status.Decided, "config", g.status.Membership.ID)
+	g.status = g.core.Brief()
+	h.cfg.Log.Debug("group loaded", "group", id, "applied", g.applied, "decided", g.status.Decided, "config", g.status.Membership.ID)
 	return nil
 }
 
-// learn makes this node a learner of a group it knows nothing of.
-func (h *Host) learn(id paxos.GroupID, from []synod.NodeID) {
-	_, err := h.add(id, from, paxos.Durable{})
+// learn makes this node a learner of a group it knows nothing of, but for a floor.
+func (h *Host) learn(id paxos.GroupID, from []synod.NodeID, floor paxos.ConfigID) {
+	_, err := h.add(id, from, paxos.Durable{Header: paxos.Header{Floor: floor}})
 	invariant.Check(err == nil, "a fresh member of group %d is refused: %v", id, err)
-	h.cfg.Log.Info("group joined as learner", "group", id)
+	h.cfg.Log.Info("group joined as learner", "group", id, "floor", floor)
 }
 
 // add makes the member of group id whose state is durable. A fresh one catches
@@ -130,32 +155,35 @@ func (h *Host) add(id paxos.GroupID, peers []synod.NodeID, durable paxos.Durable
 		core:    core,
 		machine: h.cfg.NewMachine(id),
 		waiting: map[paxos.Slot][]proposal{},
-		status:  core.Status(),
+		round:   1,
+		status:  core.Brief(),
+		place:   -1,
 	}
+	g.alarm = alarm.Alarm[*group]{ID: uint64(id), Wakes: g}
 	h.groups[id] = g
 	at, _ := slices.BinarySearchFunc(h.order, id, func(g *group, id paxos.GroupID) int { return cmp.Compare(g.id, id) })
 	h.order = slices.Insert(h.order, at, g)
+	h.regrouped = true
 	h.touch(g)
 	return g, nil
 }
 
-// tickGroup does what is due every TickEvery. An idle group costs next to
-// nothing: it takes no part in the turn.
-func (h *Host) tickGroup(g *group) error {
+// tickGroup does what is due every TickEvery. A group without anything to do takes no
+// part in the turn.
+func (h *Host) tickGroup(g *group) {
 	g.blocked = false
+	g.round++
+	g.campaigns++
+	if !g.status.Campaign {
+		g.campaigns = 0
+	}
 	g.core.Tick(&g.out)
 	h.leadMachine(g)
 	h.tickTransfers(g)
 	h.tickCatchUp(g)
-	if g.queued() > 0 || !quiet(&g.out) {
+	if g.queued() > 0 || !g.out.Empty() {
 		h.touch(g)
 	}
-	return h.trim(g)
-}
-
-// quiet reports whether e asks for nothing.
-func quiet(e *paxos.Effects) bool {
-	return !e.Save.Dirty && len(e.Early)+len(e.Send)+len(e.Apply)+len(e.Reads)+len(e.Chunk)+len(e.Trace) == 0
 }
 
 // serve gives g's core what waits for it, or sends it on to the leader.
@@ -165,11 +193,13 @@ func (h *Host) serve(g *group) {
 	}
 	st := g.core.Status()
 	if !st.Leading {
-		h.route(g)
+		h.route(g, st.Campaign)
 		return
 	}
-	h.change(g, st)
-	h.propose(g, st.Ballot)
+	if !g.holds() {
+		h.change(g, st)
+		h.propose(g, st.Ballot)
+	}
 	h.read(g)
 }
 
@@ -277,12 +307,17 @@ func (h *Host) apply(g *group) error {
 	return nil
 }
 
-// void ends all that is proposed above what is applied, a stop-sign: nothing
+// void takes back all that is proposed above what is applied, a stop-sign: nothing
 // proposed in the configuration that it seals is chosen there.
 func (h *Host) void(g *group) {
 	for _, slot := range slices.Sorted(maps.Keys(g.waiting)) {
-		if slot > g.applied {
-			h.end(g, slot, &paxos.NotLeaderError{Leader: h.hint(g)})
+		if slot <= g.applied {
+			continue
+		}
+		waiting := g.waiting[slot]
+		delete(g.waiting, slot)
+		for _, p := range waiting {
+			h.againAll(p.requests)
 		}
 	}
 }
@@ -297,8 +332,8 @@ func (h *Host) end(g *group, slot paxos.Slot, err error) {
 	delete(g.waiting, slot)
 }
 
-// answer ends the requests proposed in e's slot: those whose value was chosen
-// are done, the others have not happened, for they were proposed there only.
+// answer ends the requests proposed in e's slot whose value was chosen. The
+// others have not happened, for they were proposed there only.
 func (h *Host) answer(g *group, e paxos.Entry, results [][]byte) {
 	waiting, ok := g.waiting[e.Slot]
 	if !ok {
@@ -309,7 +344,7 @@ func (h *Host) answer(g *group, e paxos.Entry, results [][]byte) {
 		for i, r := range p.requests {
 			switch {
 			case p.value != e.Value:
-				h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
+				h.again(r)
 			case i < len(results):
 				h.finish(r, Result{Payload: results[i], Slot: e.Slot})
 			default:

@@ -2,15 +2,16 @@ package replica
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/paxos/replica/internal/alarm"
+	"github.com/prytany/prytany/paxos/replica/internal/image"
+	"github.com/prytany/prytany/paxos/replica/internal/seen"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -30,16 +31,28 @@ type Host struct {
 	calls  []func()
 	health leader.Health
 	closed bool
+	over   chan struct{} // closed when the host is
 
 	// Owned by the loop; nothing below may be touched from elsewhere.
 	now       time.Duration
 	groups    map[paxos.GroupID]*group
-	order     []*group // the same, by ID
-	touched   []*group // groups with something to do in this turn
+	order     []*group  // the same, by ID
+	touched   []*group  // groups with something to do in this turn
+	births    []birth   // groups that are to be created
+	leaving   []leaving // groups that are to be dropped
 	node      *leader.Node
 	advice    leader.Output
-	stirred   bool // node was given something, see advice
-	news      bool // Status does not show all yet
+	stirred   bool                // node was given something, see advice
+	news      bool                // Status does not show all yet
+	awake     []*group            // groups that take part in ticks
+	spare     []*group            // its memory
+	alarms    alarm.Clock[*group] // groups to be woken
+	net       int                 // where in order the last tick has looked after sleepers
+	trims     []*group            // groups with votes to drop, the next one first
+	parting   []*group            // groups whose lead is being handed over
+	stale     []*group            // groups of which Status shows an earlier state
+	sweeping  bool                // storage has room of dropped groups to give back, as far as is known
+	regrouped bool                // Status shows other groups than there are
 	ticks     int
 	links     []leader.Link
 	well      leader.Health
@@ -48,7 +61,7 @@ type Host struct {
 	pending   []*request    // all unanswered ones by deadline, among answered ones
 	forwards  map[uint64]*request
 	forwardID uint64
-	seen      map[synod.NodeID]*window // forwards of each peer
+	seen      map[synod.NodeID]*seen.Window // forwards of each peer
 	updates   []paxos.Update
 	fatal     error // storage failed or the log is corrupt: nothing may be said any more
 
@@ -56,6 +69,13 @@ type Host struct {
 	clock     func() time.Duration // nil under a simulator: nothing is measured
 	slowUntil time.Duration        // the disk was slow lately
 	lateWakes int                  // times in a row that the timer fired late
+	saves     sync.WaitGroup       // snapshots being written or read
+
+	// Owned by the loop: what is done beside it, see beside and readWish.
+	busy    bool     // a snapshot is being written or read in
+	queue   []*group // who wait for that to end
+	reading *group   // of which a piece is being read for a peer; nil: none
+	wishes  image.Wishes[*group]
 }
 
 type inbound struct {
@@ -76,17 +96,20 @@ func NewHost(cfg Config, now time.Duration) (*Host, error) {
 	h := &Host{
 		cfg:      cfg,
 		wake:     make(chan struct{}, 1),
+		over:     make(chan struct{}),
 		health:   leader.Health{Disk: true, Loop: true},
 		now:      now,
 		tickAt:   now,
 		leadAt:   now,
 		groups:   map[paxos.GroupID]*group{},
+		sweeping: true,
 		node:     leader.NewNode(cfg.Leader, leader.Instant(now)),
 		forwards: map[uint64]*request{},
-		seen:     map[synod.NodeID]*window{},
+		seen:     map[synod.NodeID]*seen.Window{},
 		// An answer to a forward of an earlier life must not meet one of this.
 		forwardID: cfg.Leader.Incarnation << 32,
 	}
+	h.shown.Store(&published{})
 	ids, err := cfg.Storage.Groups()
 	if err != nil {
 		return nil, fmt.Errorf("replica: list groups: %w", err)
@@ -96,57 +119,11 @@ func NewHost(cfg Config, now time.Duration) (*Host, error) {
 			return nil, err
 		}
 	}
+	if len(ids) > 0 {
+		h.cfg.Log.Info("groups loaded", "groups", len(ids))
+	}
 	h.publish()
 	return h, nil
-}
-
-// Bootstrap creates group g with its first configuration m, whose ID is 1 and
-// whose Start is 0, on an empty storage. Call it before Run, with the same m
-// on every voter of m and with a NewMachine that starts all alike.
-//
-// Slot 1 is taken by decree: it is the snapshot of the empty machine, which
-// carries m to whoever joins later.
-func (h *Host) Bootstrap(g paxos.GroupID, m paxos.Membership) error {
-	if h.groups[g] != nil {
-		return fmt.Errorf("replica: bootstrap group %d: it exists", g)
-	}
-	if g == 0 || m.ID != 1 || m.Start != 0 {
-		return fmt.Errorf("replica: bootstrap group %d: configuration %d from slot %d is no first one", g, m.ID, m.Start)
-	}
-	if err := m.Check(); err != nil {
-		return fmt.Errorf("replica: bootstrap group %d: %w", g, err)
-	}
-	data, err := h.cfg.NewMachine(g).Snapshot()
-	if err != nil {
-		return fmt.Errorf("replica: bootstrap group %d: %w", g, err)
-	}
-	// The snapshot first: without its header it is still a whole beginning.
-	if err := h.cfg.Storage.SaveSnapshot(g, paxos.Snapshot{Slot: 1, Membership: m, Data: data}); err != nil {
-		return fmt.Errorf("replica: bootstrap group %d: save snapshot: %w", g, err)
-	}
-	header := paxos.Header{Membership: m, Decided: 1, Snapshot: 1, Trimmed: 2}
-	if err := h.cfg.Storage.Save([]paxos.Update{{Group: g, Dirty: true, Header: header}}); err != nil {
-		return fmt.Errorf("replica: bootstrap group %d: save: %w", g, err)
-	}
-	h.wanted.Store(true)
-	return h.load(g)
-}
-
-// Learn makes this node a learner of group g, if it has no part in it yet;
-// from are members to catch up from. Until a snapshot has arrived nothing is
-// saved, and a later call replaces from: a node that restarts before must be
-// told again.
-func (h *Host) Learn(g paxos.GroupID, from []synod.NodeID) {
-	from = slices.Clone(from)
-	h.post(func() {
-		switch known := h.groups[g]; {
-		case g == 0:
-		case known == nil:
-			h.learn(g, from)
-		case known.status.Membership.ID == 0:
-			known.core.SetPeers(from)
-		}
-	})
 }
 
 // Deliver hands over a packet from a peer. It never blocks; what does not fit
@@ -181,7 +158,7 @@ func (h *Host) Gossip(peer synod.NodeID, g leader.Gossip) {
 // SetHealth says how this node is, as far as its owner knows; without it disk
 // and loop are well and the node is not draining. Run adds what it sees: the
 // disk is unwell for 2 s after a write that took more than 500 ms, the loop is
-// while its timer fired more than a heartbeat late three times in a row.
+// while its timer fired later than half of Leader.Silence three times in a row.
 func (h *Host) SetHealth(hl leader.Health) {
 	h.mu.Lock()
 	h.health = hl
@@ -220,6 +197,7 @@ func (h *Host) ring() {
 // before it returns. After any error but ctx's the process must end: its
 // acceptors are unsure what they wrote and must not speak again.
 func (h *Host) Run(ctx context.Context) error {
+	defer h.saves.Wait()
 	defer h.Close()
 	h.clock = h.cfg.Clock
 	timer := time.NewTimer(0)
@@ -240,35 +218,38 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 }
 
-// woken takes note of how late the timer fired.
+// woken takes note of how late the timer fired. A processor that is shared makes
+// it late now and then, and that is no reason to give up a lead: only a loop that is
+// late by half of what its peers call silence, time after time, is about to be
+// called so.
 func (h *Host) woken(late time.Duration) {
-	if late > time.Duration(h.cfg.Leader.Heartbeat) {
+	if late > time.Duration(h.cfg.Leader.Silence/2) {
 		h.lateWakes++
 	} else {
 		h.lateWakes = 0
 	}
 }
 
-// errClosed is the fate of a host that was closed.
-var errClosed = errors.New("replica: host is closed")
-
 // Close ends all requests: proposals that were given away are unknown, all
 // others have not happened. Run calls it; whoever drives a host by Poll calls
 // it instead. The host is of no use afterwards.
 func (h *Host) Close() {
 	h.mu.Lock()
+	if !h.closed {
+		close(h.over)
+	}
 	h.closed = true
 	taken := h.taken
 	h.taken, h.inbox, h.calls = nil, nil, nil
 	h.mu.Unlock()
 	if h.fatal == nil {
-		h.fatal = errClosed
+		h.fatal = paxos.ErrStopped
 	}
 	for _, r := range h.pending {
 		h.finish(r, Result{Err: h.outcome(r)})
 	}
 	for _, r := range taken {
-		h.finish(r, Result{Err: &paxos.NotLeaderError{}})
+		h.finish(r, Result{Err: paxos.ErrStopped})
 	}
 	h.pending = nil
 }

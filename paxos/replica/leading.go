@@ -26,24 +26,50 @@ func (h *Host) lead() {
 	}
 	for _, a := range h.advice.Advice {
 		if g := h.groups[paxos.GroupID(a.Group)]; g != nil {
-			g.core.Campaign(a.Campaign, &g.out)
-			h.touch(g)
+			h.advised(g, a)
 		}
 	}
+	h.relink()
 	for _, e := range h.advice.Events {
 		h.cfg.Observe(paxos.GroupID(e.Group), e)
+		h.heard(e)
 	}
 	h.news = h.news || len(h.advice.Events) > 0
 	h.advice.Reset()
-	h.relink()
 	h.leadAt = time.Duration(h.node.Next())
 	if h.open.Load() == 0 {
 		return
 	}
-	for _, g := range h.order {
+	h.newWays()
+	for _, g := range h.awake {
 		if g.queued() > 0 {
 			h.touch(g) // there may be a way to a leader now
 		}
+	}
+}
+
+// advised does what the leader machine thinks best for g.
+func (h *Host) advised(g *group, a leader.Advice) {
+	if !a.Campaign.IsZero() {
+		g.core.Campaign(a.Campaign, &g.out)
+		h.tellPromise(g)
+		h.touch(g)
+	}
+	if !a.Withdraw.IsZero() {
+		g.core.Withdraw(a.Withdraw, &g.out)
+		h.touch(g)
+	}
+	if a.HandOver != 0 {
+		h.beginHandOver(g, &request{gid: g.id, group: g, kind: kindHandOver, heir: a.HandOver, own: true})
+	}
+}
+
+// tellPromise tells the leader machine of a promise at once, before it hears
+// another heartbeat: one of the old leader would bind this acceptor to a ballot
+// for which it can vote no more, and that leader would count on it.
+func (h *Host) tellPromise(g *group) {
+	if config, b := g.core.Promised(); config == g.told.config && g.told.promised.Less(b) {
+		h.node.Promised(uint64(g.id), b)
 	}
 }
 
@@ -54,7 +80,7 @@ func (h *Host) relink() {
 	before := h.links
 	h.links = h.node.Links()
 	for _, l := range before {
-		if l.Up && !h.linkUp(l.Peer) {
+		if l.Up && h.process(l.Peer) != l.Incarnation {
 			h.abandon(l.Peer)
 		}
 	}
@@ -66,7 +92,10 @@ func (h *Host) tellFacts(g *group) {
 	if st.Membership.ID == 0 {
 		return // a learner that does not know of whom
 	}
-	f := facts{config: st.Membership.ID, promised: st.Promised, leading: st.Leading}
+	f := facts{
+		config: st.Membership.ID, promised: st.Promised, leading: st.Leading, sealed: st.Sealed,
+		decided: st.Decided / decidedStep * decidedStep,
+	}
 	if st.Leading || st.Campaign {
 		f.own = st.Ballot
 	}
@@ -76,7 +105,9 @@ func (h *Host) tellFacts(g *group) {
 	g.told = f
 	voters := make([]leader.Voter, 0, len(st.Membership.Voters))
 	for _, v := range st.Membership.Voters {
-		voters = append(voters, leader.Voter{Node: v.Node, Ordinal: v.Ordinal})
+		if v.Node != h.cfg.Self || st.Voter {
+			voters = append(voters, leader.Voter{Node: v.Node, Ordinal: v.Ordinal})
+		}
 	}
 	h.node.SetGroup(uint64(g.id), leader.Facts{
 		Config:   uint32(f.config),
@@ -84,6 +115,8 @@ func (h *Host) tellFacts(g *group) {
 		Promised: f.promised,
 		Own:      f.own,
 		Leading:  f.leading,
+		Sealed:   f.sealed,
+		Decided:  uint64(f.decided),
 	}, leader.Instant(h.now), &h.advice)
 	h.stirred = true
 }
@@ -102,13 +135,34 @@ func (h *Host) tellSealed(peer synod.NodeID, reports []leader.Report) {
 	}
 }
 
+// hearSealed takes the report of a later configuration of a group for the news that the
+// one known here has ended. It may be the only one: all voters that this node knows of
+// may be gone or replaced, and those that replaced them wait for it to follow. Learners
+// ask anyway, and one that was removed must not seem to learn again.
+func (h *Host) hearSealed(peer synod.NodeID, reports []leader.Report) {
+	for _, r := range reports {
+		g := h.groups[paxos.GroupID(r.Group)]
+		if g == nil || r.Config <= uint32(g.status.Membership.ID) || g.status.Membership.Seat(h.cfg.Self) < 0 {
+			continue
+		}
+		g.core.Receive(peer, paxos.Sealed{Config: paxos.ConfigID(r.Config)}, &g.out)
+		h.touch(g)
+	}
+}
+
 // facts are what the leader machine was last told about a group.
 type facts struct {
 	config   paxos.ConfigID
 	promised synod.Ballot
 	own      synod.Ballot
 	leading  bool
+	sealed   bool
+	decided  paxos.Slot // rounded down to decidedStep
 }
+
+// decidedStep is how far the watermark moves between two times that the leader
+// machine is told.
+const decidedStep = 1024
 
 // A tenure is one leadership of one group. Ballots alone do not name it: they
 // begin anew in every configuration.
@@ -156,13 +210,17 @@ func (h *Host) leadMachine(g *group) {
 }
 
 // linkUp reports whether the direct link to peer works.
-func (h *Host) linkUp(peer synod.NodeID) bool {
+func (h *Host) linkUp(peer synod.NodeID) bool { return h.process(peer) != 0 }
+
+// process returns the incarnation of the process to which the direct link to peer
+// works, 0 if it does not.
+func (h *Host) process(peer synod.NodeID) uint64 {
 	for i := range h.links {
-		if h.links[i].Peer == peer {
-			return h.links[i].Up
+		if l := &h.links[i]; l.Peer == peer && l.Up {
+			return l.Incarnation
 		}
 	}
-	return false
+	return 0
 }
 
 // hint returns who may lead g, 0 if unknown or this node itself.

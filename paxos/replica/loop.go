@@ -33,32 +33,37 @@ func (h *Host) Poll(now time.Duration) (next time.Duration, err error) {
 	}
 	h.now = max(h.now, now)
 	more := h.gather()
-	if h.now >= h.tickAt {
-		if h.fatal = h.tick(); h.fatal != nil {
-			return 0, h.fatal
+	for _, step := range []func() error{h.bury, h.bear, h.tick, h.turns} {
+		if h.fatal == nil {
+			h.fatal = step()
 		}
 	}
-	for turns := 0; ; turns++ {
-		h.lead()
-		if len(h.touched) == 0 {
-			break
-		}
-		if turns == maxTurns {
-			more = true
-			break
-		}
-		if h.fatal = h.turn(); h.fatal != nil {
-			h.cfg.Log.Error("host stops", "err", h.fatal)
-			return 0, h.fatal
-		}
+	if h.fatal != nil {
+		h.cfg.Log.Error("host stops", "err", h.fatal)
+		return 0, h.fatal
 	}
 	if h.wanted.Swap(false) {
 		h.publish()
 	}
-	if more {
+	if more || len(h.births)+len(h.touched) > 0 {
 		return h.now, nil
 	}
 	return max(min(h.tickAt, h.leadAt), h.now+soonest), nil
+}
+
+// turns lets groups act for as long as one wants to, within bounds.
+func (h *Host) turns() error {
+	for range maxTurns {
+		h.stepHandOvers()
+		h.lead()
+		if len(h.touched) == 0 {
+			return nil
+		}
+		if err := h.turn(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // gather takes what others have left for the loop, and reports whether it
@@ -83,6 +88,8 @@ func (h *Host) gather() (more bool) {
 
 	h.well.Disk = h.well.Disk && h.now >= h.slowUntil
 	h.well.Loop = h.well.Loop && h.lateWakes < lateAfter
+	h.node.SetHealth(h.well, &h.advice)
+	h.leadAt = min(h.leadAt, time.Duration(h.node.Next()))
 	for _, in := range packets {
 		h.receive(in.from, in.p)
 	}
@@ -102,8 +109,11 @@ func (h *Host) receive(from synod.NodeID, p Packet) {
 	case leader.Message:
 		h.node.Receive(from, m, leader.Instant(h.now), &h.advice)
 		h.stirred = true
-		if m, ok := m.(leader.Heartbeat); ok && !m.Reply {
-			h.tellSealed(from, m.Groups)
+		if m, ok := m.(leader.Heartbeat); ok {
+			h.hearSealed(from, m.Groups)
+			if !m.Reply {
+				h.tellSealed(from, m.Groups)
+			}
 		}
 		return
 	case Answer:
@@ -130,25 +140,29 @@ func (h *Host) receive(from synod.NodeID, p Packet) {
 		}
 	}
 	g.core.Receive(from, m, &g.out)
+	h.tellPromise(g)
 	h.touch(g)
 }
 
 // touch makes g take part in this turn.
 func (h *Host) touch(g *group) {
-	if !g.touched {
+	if !g.touched && !g.gone {
 		g.touched = true
 		h.touched = append(h.touched, g)
+		h.rouse(g)
 	}
 }
 
 // tick does what is due every TickEvery, for all groups.
 func (h *Host) tick() error {
+	if h.now < h.tickAt {
+		return nil
+	}
 	h.tickAt = h.now + h.cfg.TickEvery
 	h.expire()
-	for _, g := range h.order {
-		if err := h.tickGroup(g); err != nil {
-			return fmt.Errorf("replica: group %d: %w", g.id, err)
-		}
+	h.tickGroups()
+	if err := h.giveBack(); err != nil {
+		return err
 	}
 	if h.ticks++; h.news || h.ticks%showEvery == 0 {
 		h.wanted.Store(true)
@@ -166,7 +180,8 @@ func (h *Host) turn() error {
 		g.touched = false
 		h.serve(g)
 		g.core.Flush(&g.out)
-		g.status = g.core.Status()
+		g.status = g.core.Brief()
+		h.stain(g)
 		h.sendAll(g, g.out.Early)
 	}
 	if err := h.save(groups); err != nil {
@@ -188,7 +203,10 @@ func (h *Host) save(groups []*group) error {
 	h.updates = h.updates[:0]
 	for _, g := range groups {
 		if g.out.Save.Dirty {
-			g.trimTo = max(g.trimTo, g.out.Save.Header.Trimmed)
+			if to := g.out.Save.Header.Trimmed; to > g.trimTo {
+				g.trimTo = to
+				h.toTrim(g)
+			}
 			h.updates = append(h.updates, g.out.Save)
 		}
 	}
@@ -216,6 +234,7 @@ func (h *Host) carryOut(g *group) error {
 	for _, r := range g.out.Reads {
 		h.confirmed(g, r)
 	}
+	h.serveLeased(g)
 	h.serveReads(g)
 	for _, c := range g.out.Chunk {
 		if err := h.sendChunk(g, c); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/synod"
 )
@@ -103,7 +104,6 @@ func TestOutcomesAreTrue(t *testing.T) {
 			count[cmd]++
 		}
 		for cmd, res := range results {
-			var refused *paxos.NotLeaderError
 			switch err := (*res).Err; {
 			case err == nil:
 				total["done"]++
@@ -115,7 +115,7 @@ func TestOutcomesAreTrue(t *testing.T) {
 				if count[cmd] > 1 {
 					t.Errorf("%q is %d times in the log", cmd, count[cmd])
 				}
-			case errors.As(err, &refused), errors.Is(err, paxos.ErrOverloaded):
+			case paxos.Refused(err):
 				total["refused"]++
 				if count[cmd] != 0 {
 					t.Errorf("%q is refused (%v) and in the log", cmd, err)
@@ -147,5 +147,52 @@ func TestSameInputsSameRun(t *testing.T) {
 	now2, seq2, log2 := story()
 	if now1 != now2 || seq1 != seq2 || !slices.Equal(log1, log2) {
 		t.Errorf("two runs differ: ended at %v and %v after %d and %d packets", now1, now2, seq1, seq2)
+	}
+}
+
+// TestForwardIsForOneProcess: a copy of a forwarded request stays behind on its way,
+// and reaches the node after that has restarted. The second process does not know
+// that the first had it done: were it to refuse the copy, the sender would take that
+// for the truth, send the request again and have it done twice.
+func TestForwardIsForOneProcess(t *testing.T) {
+	w := newWorld(t, 3, 3, nil)
+	led := w.settle()
+	asked := (led + 1) % 3
+	var late []wire
+	w.lose = func(from, to synod.NodeID, p Packet) bool {
+		switch p.Msg.(type) {
+		case Forward:
+			late = append(late, wire{from: from, to: to, p: p})
+		case Answer:
+			return true
+		}
+		return false
+	}
+	result := w.submit(asked, KindPropose, "once")
+	w.until("the command is applied", func() bool { return slices.Contains(w.nodes[asked].machine.commands, "once") })
+	a := w.nodes[led]
+	a.host.Close()
+	w.start(led)                                          // so soon that nobody has missed it
+	w.lose = func(from, to synod.NodeID, p Packet) bool { // nor hears of it soon
+		_, beat := p.Msg.(leader.Heartbeat)
+		return beat && from == a.id && to == w.nodes[asked].id
+	}
+	for _, x := range late {
+		a.host.Deliver(x.from, x.p)
+	}
+	w.until("the request ends", func() bool { return *result != nil })
+	w.lose = nil
+	if err := (*result).Err; !errors.Is(err, paxos.ErrUnknownOutcome) {
+		t.Errorf("the request ends with %v; want %v", err, paxos.ErrUnknownOutcome)
+	}
+	w.settle()
+	count := 0
+	for _, c := range w.agree() {
+		if c == "once" {
+			count++
+		}
+	}
+	if count != 1 {
+		t.Errorf("done %d times; want once", count)
 	}
 }

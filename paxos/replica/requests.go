@@ -17,6 +17,7 @@ type request struct {
 	kind    RequestKind
 	payload []byte
 	change  func(paxos.Membership) (paxos.Membership, error) // kindChange
+	heir    synod.NodeID                                     // kindHandOver: who should lead; once done, who does
 	done    func(Result)                                     // of a local caller
 	from    synod.NodeID                                     // else the peer that forwarded it,
 	id      uint64                                           // its ID there
@@ -26,20 +27,27 @@ type request struct {
 	group    *group
 	deadline time.Duration
 	given    bool         // to a slot or to another node: it may happen
+	tried    uint64       // group.round when it was forwarded last
 	sentTo   synod.NodeID // forwarded to, as
 	sentID   uint64       // 0 if it is not forwarded
 	finished bool
 }
 
-// kindChange is a request for another configuration. It is never forwarded.
-const kindChange RequestKind = 255
+// Requests that are never forwarded.
+const (
+	kindChange   RequestKind = 255 // for another configuration
+	kindHandOver RequestKind = 254 // for another leader
+)
 
 // Submit hands over a request; done is called exactly once, from the loop (or
 // at once, if the request is refused because too many are open or the host is
 // closed), and must not block. payload must not change until then.
 //
 // A node that does not lead forwards the request to the leader, through a
-// neighbour if need be, and waits for a leader if there is none. A request
+// neighbour if need be, and waits for a leader if there is none. One that
+// another node refuses, or that a change of leader has kept from happening, is
+// kept and sent again when a leader is known, at most once a tick and once at
+// each change of it. A request
 // that has no answer RetryAfter after it reached the loop ends: a proposal
 // that was given to a slot or to another node is then unknown, every other
 // request has certainly not happened.
@@ -48,8 +56,7 @@ func (h *Host) Submit(g paxos.GroupID, k RequestKind, payload []byte, done func(
 }
 
 func (h *Host) submit(r *request) {
-	if h.open.Add(1) > int64(h.cfg.MaxPending) {
-		h.open.Add(-1)
+	if !h.enter(r.kind) {
 		r.done(Result{Err: paxos.ErrOverloaded})
 		return
 	}
@@ -61,10 +68,25 @@ func (h *Host) submit(r *request) {
 	h.mu.Unlock()
 	if closed {
 		h.open.Add(-1)
-		r.done(Result{Err: &paxos.NotLeaderError{}})
+		r.done(Result{Err: paxos.ErrStopped})
 		return
 	}
 	h.ring()
+}
+
+// enter counts in a request without an answer, or refuses. Questions to the
+// machine, which keep leases alive, find room when nothing else does: under load
+// clients must not lose what they hold because others ask for more.
+func (h *Host) enter(k RequestKind) bool {
+	most := h.cfg.MaxPending
+	if k == KindAsk {
+		most += most/4 + 1
+	}
+	if h.open.Add(1) > int64(most) {
+		h.open.Add(-1)
+		return false
+	}
+	return true
 }
 
 // Propose is Submit of KindPropose that waits. See the errors of [Result];
@@ -123,6 +145,8 @@ func (h *Host) accept(r *request) {
 		g.proposals = append(g.proposals, r)
 	case kindChange:
 		g.changes = append(g.changes, r)
+	case kindHandOver:
+		h.beginHandOver(g, r)
 	default:
 		g.reads = append(g.reads, r)
 	}
@@ -156,6 +180,8 @@ func (h *Host) finish(r *request, res Result) {
 func (h *Host) outcome(r *request) error {
 	proposal := r.kind == KindPropose || r.kind == kindChange
 	switch {
+	case r.kind == kindHandOver:
+		return ErrNotHandedOver
 	case proposal && r.given:
 		return paxos.ErrUnknownOutcome
 	case proposal && r.group.status.Leading:
@@ -181,10 +207,15 @@ func (h *Host) expire() {
 	}
 }
 
-// read asks for one confirmation of leadership for all reads that wait.
+// read answers all reads that wait by the lease, or asks for one confirmation of
+// leadership for them.
 func (h *Host) read(g *group) {
 	requests := slices.DeleteFunc(g.reads, func(r *request) bool { return r.finished })
 	if len(requests) == 0 {
+		g.reads = nil
+		return
+	}
+	if h.readByLease(g, requests) {
 		g.reads = nil
 		return
 	}
@@ -194,7 +225,7 @@ func (h *Host) read(g *group) {
 		return
 	}
 	g.reads = nil
-	g.reading = append(g.reading, reading{seq, requests})
+	g.reading = append(g.reading, reading{seq: seq, requests: requests})
 }
 
 // confirmed takes the answer to a confirmation.
@@ -205,26 +236,30 @@ func (h *Host) confirmed(g *group, read paxos.Read) {
 	}
 	requests := g.reading[i].requests
 	g.reading = slices.Delete(g.reading, i, i+1)
+	if read.Err != nil {
+		h.againAll(requests)
+		return
+	}
+	h.readable(g, read.Index, requests)
+}
+
+// readable says that reads may be served once index is applied.
+func (h *Host) readable(g *group, index paxos.Slot, requests []*request) {
 	for _, r := range requests {
-		switch {
-		case read.Err != nil:
-			h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
-		case r.kind == KindBarrier && r.from != 0:
-			h.finish(r, Result{Slot: read.Index}) // whoever reads waits for its own machine
-		default:
-			g.indexed = append(g.indexed, indexed{read.Index, r})
+		if r.kind == KindBarrier && r.from != 0 {
+			h.finish(r, Result{Slot: index}) // whoever reads waits for its own machine
+		} else {
+			g.indexed = append(g.indexed, indexed{index, r})
 		}
 	}
 }
 
-// loseReads ends the reads whose confirmation will not come.
+// loseReads takes back the reads whose confirmation will not come.
 func (h *Host) loseReads(g *group) {
 	lost := g.reading
 	g.reading = nil
 	for _, read := range lost {
-		for _, r := range read.requests {
-			h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
-		}
+		h.againAll(read.requests)
 	}
 }
 
@@ -241,7 +276,7 @@ func (h *Host) serveReads(g *group) {
 		switch leads := g.led != (tenure{}); {
 		case r.finished:
 		case r.kind == KindAsk && !leads && !g.status.Leading:
-			h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
+			h.again(r)
 		case x.index > g.applied, r.kind == KindAsk && !leads:
 			g.indexed = append(g.indexed, x)
 		case r.kind == KindAsk:

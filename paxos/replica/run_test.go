@@ -59,9 +59,8 @@ func TestRun(t *testing.T) {
 		if err := <-ended; !errors.Is(err, cause) {
 			t.Errorf("Run = %v; want the cause", err)
 		}
-		var refused *paxos.NotLeaderError
-		if _, err := h.Propose(t.Context(), paxos.Main, nil); !errors.As(err, &refused) {
-			t.Errorf("after the end: %v; want *NotLeaderError", err)
+		if _, err := h.Propose(t.Context(), paxos.Main, nil); !errors.Is(err, paxos.ErrStopped) {
+			t.Errorf("after the end: %v; want %v", err, paxos.ErrStopped)
 		}
 	})
 }
@@ -130,6 +129,84 @@ func TestRunEndsWhenTheDiskFails(t *testing.T) {
 		}
 		if _, err := h.Poll(time.Hour); !errors.Is(err, broken) {
 			t.Errorf("Poll = %v; want the disk's error for good", err)
+		}
+	})
+}
+
+// slowSnapshots is a disk that takes a minute for every snapshot, and counts the
+// votes that it is told to drop at a time.
+type slowSnapshots struct {
+	*memory
+	fail  error
+	saved chan paxos.Slot
+	most  paxos.Slot
+	below paxos.Slot
+}
+
+func (s *slowSnapshots) SaveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
+	time.Sleep(time.Minute)
+	if s.fail != nil {
+		return s.fail
+	}
+	err := s.memory.SaveSnapshot(g, snap)
+	s.saved <- snap.Slot
+	return err
+}
+
+func (s *slowSnapshots) Trim(g paxos.GroupID, below paxos.Slot) error {
+	s.most, s.below = max(s.most, below-s.below), below
+	return s.memory.Trim(g, below)
+}
+
+// TestSnapshotsDoNotHoldUpTheLoop: while a snapshot is written commands go on, no
+// other snapshot is begun, and what it makes superfluous is dropped bit by bit.
+func TestSnapshotsDoNotHoldUpTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &slowSnapshots{memory: &memory{}, saved: make(chan paxos.Slot, 10), below: 2}
+		h := alone(t, disk.memory, 1)
+		h.cfg.Storage, h.cfg.SnapshotSlots, h.cfg.TailSlots = disk, 1000, 10
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- h.Run(ctx) }()
+		const commands = 2500
+		begin := time.Now()
+		for range commands {
+			if _, err := h.Propose(t.Context(), paxos.Main, []byte("a")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(begin); took > 30*time.Second {
+			t.Errorf("%d commands took %v; want them not to wait for the snapshot", commands, took)
+		}
+		if slot := <-disk.saved; slot < 1000 || slot >= commands {
+			t.Errorf("the first snapshot is of slot %d; want one in the middle", slot)
+		}
+		<-disk.saved // the next one, begun when the first was written
+		time.Sleep(10 * time.Second)
+		cancel()
+		<-ended
+		if disk.below < 2000 || disk.most > trimSlots {
+			t.Errorf("trimmed below %d, up to %d at a time; want at least 2000 and at most %d", disk.below, disk.most, trimSlots)
+		}
+	})
+}
+
+// TestRunEndsWhenASnapshotFails: as after any other failed write.
+func TestRunEndsWhenASnapshotFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("input/output error")
+		disk := &slowSnapshots{memory: &memory{}, fail: broken}
+		h := alone(t, disk.memory, 1)
+		h.cfg.Storage, h.cfg.SnapshotSlots = disk, 10
+		ended := make(chan error, 1)
+		go func() { ended <- h.Run(t.Context()) }()
+		for range 20 {
+			if _, err := h.Propose(t.Context(), paxos.Main, []byte("a")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-ended; !errors.Is(err, broken) {
+			t.Errorf("Run = %v; want the disk's error", err)
 		}
 	})
 }

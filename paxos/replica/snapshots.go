@@ -1,240 +1,217 @@
 package replica
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"hash/crc32"
 	"maps"
 	"slices"
 
 	"github.com/prytany/prytany/internal/invariant"
 	"github.com/prytany/prytany/paxos"
-	"github.com/prytany/prytany/synod"
+	"github.com/prytany/prytany/paxos/replica/internal/image"
 )
 
 const (
-	chunkBytes   = 256 << 10 // of a snapshot in one message
-	maxImage     = 2 << 30   // bytes of a snapshot that is taken from a peer
-	idleImage    = 200       // ticks after which a snapshot nobody fetches is let go
-	idleTransfer = 40        // ticks after which a transfer that stands still is given up
-	repeatAfter  = 4         // ticks after which the next chunk is asked for again
+	// maxStretch is how many times SnapshotSlots or SnapshotBytes may go by without
+	// a snapshot while there is a reason to wait.
+	maxStretch = 4
+	// smallState is what is written whenever it is due, in bytes.
+	smallState = 1 << 20
+	// apart is the part of SnapshotSlots or SnapshotBytes that lies between the
+	// snapshots of a large state on two members.
+	apart = 8
 )
 
-// snapshot saves g's state if enough was applied since the last time. The
-// group then forgets old votes; storage does, in a later turn.
+// snapshot saves g's state if that is due. The group then forgets old votes; storage
+// does, in later turns.
+//
+// The loop only fixes the state. To encode and write it takes many times as long as
+// to write the log, and while the loop stands still peers hear nothing of this node:
+// all take their snapshots after the same slot, and on slow machines took each other
+// for silent at every one. Under a simulator all of it is part of the turn.
 func (h *Host) snapshot(g *group) error {
-	if g.applied-g.snapAt < paxos.Slot(h.cfg.SnapshotSlots) && g.logBytes < h.cfg.SnapshotBytes {
+	if !h.due(g) || h.waits(g) {
 		return nil
 	}
-	data, err := g.machine.Snapshot()
-	if err != nil {
-		return fmt.Errorf("snapshot: %w", err)
-	}
-	s := paxos.Snapshot{Slot: g.applied, Membership: g.status.Membership, Data: data}
-	if err := h.cfg.Storage.SaveSnapshot(g.id, s); err != nil {
-		return fmt.Errorf("save snapshot: %w", err)
-	}
+	encode := g.machine.Snapshot()
+	s := paxos.Snapshot{Slot: g.applied, Membership: g.status.Membership}
 	g.snapAt, g.logBytes = g.applied, 0
-	keep := paxos.Slot(1)
-	if tail := paxos.Slot(h.cfg.TailSlots); s.Slot > tail {
-		keep = s.Slot - tail + 1
+	h.cfg.Log.Debug("snapshot begun", "group", g.id, "slot", s.Slot)
+	var size int
+	var err error
+	return h.beside(g, func() {
+		size, err = image.Save(h.cfg.Storage, g.id, s, encode)
+	}, func() error {
+		if err != nil {
+			return fmt.Errorf("snapshot of group %d: %w", g.id, err)
+		}
+		h.saved(g, s.Slot, size)
+		h.cfg.Log.Debug("snapshot taken", "group", g.id, "slot", s.Slot, "bytes", size)
+		return nil
+	})
+}
+
+// due reports whether it is time for a snapshot of g. A large state is not written
+// for the sake of a short log: half as much should have been applied since the last
+// time, so that of three bytes written at least one is of the log. Nor is a snapshot
+// replaced while a peer fetches it. Neither puts it off for ever. One that has arrived
+// is later than any that would be taken, and may be written already.
+//
+// The members of a group do not write a large state all at once: each begins later
+// than the one before it.
+func (h *Host) due(g *group) bool {
+	slots, bytes := int(g.applied-g.snapAt), g.logBytes
+	large := g.stateBytes > smallState
+	if seat := g.status.Membership.Seat(h.cfg.Self); large && seat > 0 {
+		slots -= seat * h.cfg.SnapshotSlots / apart
+		bytes -= seat * h.cfg.SnapshotBytes / apart
 	}
-	g.core.Compact(s.Slot, keep, &g.out)
-	h.touch(g)
-	h.cfg.Log.Debug("snapshot taken", "group", g.id, "slot", s.Slot, "bytes", len(data))
+	switch {
+	case g.saving, g.arrived != nil, slots < h.cfg.SnapshotSlots && bytes < h.cfg.SnapshotBytes:
+		return false
+	case slots >= maxStretch*h.cfg.SnapshotSlots, bytes >= maxStretch*h.cfg.SnapshotBytes:
+		return true
+	}
+	return !h.feeds(g) && (!large || bytes >= g.stateBytes/2)
+}
+
+// waits reports whether g must wait for beside; it then acts in the turn after.
+func (h *Host) waits(g *group) bool {
+	if h.busy && !slices.Contains(h.queue, g) {
+		h.queue = append(h.queue, g)
+	}
+	return h.busy
+}
+
+// beside runs work on a goroutine of its own and then, on the loop, then; unless g
+// has gone meanwhile. Nothing else of g, or of another group, is worked on or written
+// in this way at the same time: of two snapshots of a group the later must be written
+// last, and there is room for one large state beside the machines. The error of then
+// ends the host.
+func (h *Host) beside(g *group, work func(), then func() error) error {
+	g.saving, h.busy = true, true
+	done := func() error {
+		g.saving, h.busy = false, false
+		for _, w := range h.queue {
+			h.touch(w)
+		}
+		h.queue = nil
+		if h.groups[g.id] != g {
+			return nil
+		}
+		return then()
+	}
+	if h.clock == nil {
+		work()
+		return done()
+	}
+	h.saves.Go(func() {
+		work()
+		h.tell(func() {
+			if err := done(); err != nil && h.fatal == nil {
+				h.fatal = fmt.Errorf("replica: group %d: %w", g.id, err)
+			}
+		})
+	})
 	return nil
 }
 
-// trim lets storage drop the votes that a durable header has given up.
+// tell has the loop call f, however much others have left for it, unless the host
+// is closed.
+func (h *Host) tell(f func()) {
+	h.mu.Lock()
+	if !h.closed {
+		h.calls = append(h.calls, f)
+	}
+	h.mu.Unlock()
+	h.ring()
+}
+
+// saved takes note that the snapshot of slot, up to which g has applied everything, is
+// written. It has size bytes.
+func (h *Host) saved(g *group, slot paxos.Slot, size int) {
+	g.stateBytes = size
+	keep := paxos.Slot(1)
+	if tail := paxos.Slot(h.cfg.TailSlots); slot > tail {
+		keep = slot - tail + 1
+	}
+	g.core.Compact(slot, keep, &g.out)
+	h.touch(g)
+}
+
+// How many votes are dropped in one tick: so many, or so large a part of what is
+// to go.
+const (
+	trimSlots = 200
+	trimPart  = 20
+)
+
+// trim lets storage drop some of the votes that a durable header has given up. To
+// drop the thousands that one snapshot makes superfluous in one go would hold up the
+// loop for longer than anything else.
 func (h *Host) trim(g *group) error {
 	if g.trimTo <= g.trimmed {
 		return nil
 	}
-	if err := h.cfg.Storage.Trim(g.id, g.trimTo); err != nil {
+	to := min(g.trimTo, g.trimmed+max(trimSlots, (g.trimTo-g.trimmed)/trimPart))
+	if h.clock == nil {
+		to = g.trimTo
+	}
+	if err := h.cfg.Storage.Trim(g.id, to); err != nil {
 		return fmt.Errorf("trim: %w", err)
 	}
-	g.trimmed = g.trimTo
+	g.trimmed = to
 	return nil
 }
 
-// An image is a snapshot as it travels, kept while peers fetch it.
-type image struct {
-	slot  paxos.Slot
-	bytes []byte
-	sum   uint32
-	idle  int // ticks since a piece was sent
-}
-
-// A transfer is a snapshot on its way here, from one peer.
-type transfer struct {
-	from  synod.NodeID
-	first paxos.SnapshotChunk // without Data: what all chunks must agree on
-	bytes []byte
-	idle  int // ticks since the last chunk
-}
-
-// castagnoli is the table of CRC32C.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// encodeImage returns s as it travels: the configuration in force after it
-// (its start, then the stop-sign that would have begun it, after its length),
-// then the machine's bytes.
-func encodeImage(s paxos.Snapshot) []byte {
-	stop := paxos.EncodeStop(s.Membership)
-	b := make([]byte, 0, len(stop)+len(s.Data)+2*binary.MaxVarintLen64)
-	b = binary.AppendUvarint(b, uint64(s.Membership.Start))
-	b = binary.AppendUvarint(b, uint64(len(stop)))
-	b = append(b, stop...)
-	return append(b, s.Data...)
-}
-
-// decodeImage is the inverse of encodeImage for a snapshot of slot.
-func decodeImage(slot paxos.Slot, b []byte) (s paxos.Snapshot, err error) {
-	start, n := binary.Uvarint(b)
-	if n <= 0 {
-		return s, errors.New("snapshot is cut short")
-	}
-	b = b[n:]
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size > uint64(len(b)-n) {
-		return s, errors.New("snapshot is cut short")
-	}
-	b = b[n:]
-	d, err := paxos.Decode(synod.Value(b[:size]))
-	if err != nil {
-		return s, fmt.Errorf("configuration of snapshot: %w", err)
-	}
-	if d.Kind != paxos.KindStop {
-		return s, errors.New("snapshot has no configuration")
-	}
-	d.Next.Start = paxos.Slot(start)
-	if err := d.Next.Check(); err != nil {
-		return s, err
-	}
-	return paxos.Snapshot{Slot: slot, Membership: d.Next, Data: b[size:]}, nil
-}
-
-// sendChunk sends the piece of a snapshot that a peer asks for. The one being
-// fetched serves until its end although there may be a later one by now, as
-// long as the log goes on from it.
-func (h *Host) sendChunk(g *group, c paxos.ChunkRequest) error {
-	img := g.serving
-	if img == nil || (c.Slot != img.slot && img.slot < g.snapAt) || img.slot+1 < g.status.First {
-		s, ok, err := h.cfg.Storage.LoadSnapshot(g.id)
-		if err != nil {
-			return fmt.Errorf("load snapshot: %w", err)
-		}
-		if !ok {
-			return nil
-		}
-		b := encodeImage(s)
-		img = &image{slot: s.Slot, bytes: b, sum: crc32.Checksum(b, castagnoli)}
-		g.serving = img
-	}
-	img.idle = 0
-	from := c.Offset
-	if c.Slot != img.slot || from >= uint64(len(img.bytes)) {
-		from = 0
-	}
-	to := min(from+chunkBytes, uint64(len(img.bytes)))
-	h.cfg.Transport.Send(c.To, Packet{g.id, paxos.SnapshotChunk{
-		Slot: img.slot, Offset: from, Size: uint64(len(img.bytes)), Sum: img.sum, Data: img.bytes[from:to:to],
-	}})
-	return nil
-}
-
-// onChunk takes a piece of a snapshot and asks for the next. Pieces come in
-// order from one peer; whatever else arrives is dropped.
-func (h *Host) onChunk(g *group, from synod.NodeID, m paxos.SnapshotChunk) {
-	if m.Slot <= g.applied || g.arrived != nil || m.Size > maxImage {
-		return
-	}
-	head := m
-	head.Data, head.Offset = nil, 0
-	t := g.coming
-	if m.Offset == 0 && (t == nil || t.from == from && !sameImage(t.first, head)) {
-		t = &transfer{from: from, first: head}
-		g.coming = t
-	}
-	if t == nil || t.from != from || !sameImage(t.first, head) || m.Offset != uint64(len(t.bytes)) ||
-		len(m.Data) == 0 || m.Offset+uint64(len(m.Data)) > m.Size {
-		return
-	}
-	g.core.Receive(from, m, &g.out) // so that it begins no other transfer meanwhile
-	h.touch(g)
-	t.idle = 0
-	t.bytes = append(t.bytes, m.Data...)
-	if uint64(len(t.bytes)) < m.Size {
-		h.askChunk(g)
-		return
-	}
-	g.coming = nil
-	if crc32.Checksum(t.bytes, castagnoli) != m.Sum {
-		h.cfg.Log.Warn("snapshot from peer is damaged", "group", g.id, "peer", from, "slot", m.Slot)
-		return
-	}
-	s, err := decodeImage(m.Slot, t.bytes)
-	if err != nil {
-		h.cfg.Log.Warn("snapshot from peer is refused", "group", g.id, "peer", from, "slot", m.Slot, "err", err)
-		return
-	}
-	g.arrived = &s
-}
-
-// sameImage reports whether two chunks are of one snapshot.
-func sameImage(a, b paxos.SnapshotChunk) bool {
-	return a.Slot == b.Slot && a.Size == b.Size && a.Sum == b.Sum
-}
-
-// askChunk asks for the next piece of the snapshot on its way.
-func (h *Host) askChunk(g *group) {
-	t := g.coming
-	h.cfg.Transport.Send(t.from, Packet{g.id, paxos.CatchUp{
-		From:           g.applied + 1,
-		Learner:        g.status.Membership.Seat(h.cfg.Self) < 0,
-		SnapshotSlot:   t.first.Slot,
-		SnapshotOffset: uint64(len(t.bytes)),
-	}})
-}
-
-// tickTransfers repeats what was lost and gives up what stands still.
-func (h *Host) tickTransfers(g *group) {
-	if g.serving != nil {
-		if g.serving.idle++; g.serving.idle > idleImage {
-			g.serving = nil
-		}
-	}
-	if t := g.coming; t != nil {
-		switch t.idle++; {
-		case t.idle > idleTransfer:
-			g.coming = nil
-		case t.idle%repeatAfter == 0:
-			h.askChunk(g)
-		}
-	}
-}
-
-// install makes the snapshot that has arrived the state of g: durable first,
-// then in the group, then in the machine.
+// install makes the snapshot that has arrived the state of g: read and durable
+// first, beside the loop, then in the group, then in the machine.
 func (h *Host) install(g *group) error {
-	s := g.arrived
-	if s == nil {
+	a := g.arrived
+	switch {
+	case a == nil || a.begun && !a.done:
+		return nil
+	case a.done:
+		g.arrived = nil
+		return h.become(g, a)
+	case a.first.Slot <= g.applied:
+		g.arrived = nil // caught up by other means
+		return nil
+	case h.waits(g):
 		return nil
 	}
-	g.arrived = nil
-	if s.Slot <= g.applied || s.Membership.ID < g.status.Membership.ID || s.Membership.Start > s.Slot {
-		return nil // caught up by other means, or it makes no sense
+	a.begun = true
+	config := g.status.Membership.ID
+	return h.beside(g, func() {
+		a.prepare(g.machine, config)
+		if a.refused == nil && a.failed == nil {
+			a.failed = h.cfg.Storage.SaveSnapshot(g.id, a.snap)
+		}
+	}, func() error {
+		if a.failed != nil { // at once: nothing is written after a failed write, of other groups neither
+			return fmt.Errorf("snapshot of slot %d from %v: %w", a.first.Slot, a.from, a.failed)
+		}
+		a.done = true
+		h.touch(g) // without effects outstanding, see carryOut
+		return nil
+	})
+}
+
+// become makes a, which is durable, the state of g.
+func (h *Host) become(g *group, a *arrival) error {
+	s := a.snap
+	switch {
+	case a.refused != nil:
+		h.cfg.Log.Warn("snapshot from peer is refused", "group", g.id, "peer", a.from, "slot", a.first.Slot, "err", a.refused)
+		return nil
+	case s.Slot <= g.applied: // caught up meanwhile: it is as if this node had taken it
+		g.snapAt = max(g.snapAt, s.Slot)
+		h.saved(g, s.Slot, len(s.Data))
+		return nil
 	}
-	if err := h.cfg.Storage.SaveSnapshot(g.id, *s); err != nil {
-		return fmt.Errorf("save snapshot: %w", err)
-	}
-	ok := g.core.Install(*s, &g.out)
+	ok := g.core.Install(s, &g.out)
 	invariant.Check(ok, "group %d refuses the snapshot of slot %d after slot %d", g.id, s.Slot, g.applied)
-	if err := g.machine.Restore(s.Data); err != nil {
-		return fmt.Errorf("restore snapshot of slot %d: %w", s.Slot, err)
-	}
-	g.applied, g.snapAt, g.logBytes = s.Slot, s.Slot, 0
+	a.become()
+	g.applied, g.snapAt, g.logBytes, g.stateBytes = s.Slot, s.Slot, 0, len(s.Data)
 	g.machine.Applied(g.applied)
 	h.touch(g)
 	h.cfg.Log.Info("snapshot installed", "group", g.id, "slot", s.Slot, "bytes", len(s.Data))

@@ -5,29 +5,37 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/paxos/replica/internal/image"
 	"github.com/prytany/prytany/synod"
 )
 
 // memory is a Storage that survives its host.
 type memory struct {
-	groups map[paxos.GroupID]*memoryGroup
-	fail   error // of the next Save
-	saves  int
+	groups  map[paxos.GroupID]*memoryGroup
+	dropped map[paxos.GroupID]*Tombstone
+	fail    error // of the next Save
+	saves   int
+	sweeps  int // that find something to do yet
+	swept   int
+	snaps   sync.Mutex // of all groups: they are written and read beside the rest
 }
 
 type memoryGroup struct {
 	header paxos.Header
 	votes  map[paxos.Slot]paxos.SlotVote
 	snap   paxos.Snapshot
+	saved  bool // else there is no more than a snapshot
 }
 
 func (m *memory) group(g paxos.GroupID) *memoryGroup {
@@ -41,8 +49,10 @@ func (m *memory) group(g paxos.GroupID) *memoryGroup {
 }
 
 func (m *memory) Groups() (ids []paxos.GroupID, err error) {
-	for id := range m.groups {
-		ids = append(ids, id)
+	for id, g := range m.groups {
+		if g.saved {
+			ids = append(ids, id)
+		}
 	}
 	slices.Sort(ids)
 	return ids, nil
@@ -66,8 +76,14 @@ func (m *memory) Save(updates []paxos.Update) error {
 	}
 	m.saves++
 	for _, u := range updates {
+		if t := m.dropped[u.Group]; t != nil && (!t.Swept || t.Floor == paxos.Forever || u.Header.Floor < t.Floor) {
+			return fmt.Errorf("save of group %d with floor %d, of which there is %+v", u.Group, u.Header.Floor, t)
+		}
+		delete(m.dropped, u.Group)
+	}
+	for _, u := range updates {
 		g := m.group(u.Group)
-		g.header = u.Header
+		g.saved, g.header = true, u.Header
 		g.header.Membership.Voters = slices.Clone(u.Header.Membership.Voters)
 		for _, v := range u.Votes {
 			g.votes[v.Slot] = v
@@ -77,16 +93,38 @@ func (m *memory) Save(updates []paxos.Update) error {
 }
 
 func (m *memory) SaveSnapshot(g paxos.GroupID, s paxos.Snapshot) error {
+	if t := m.dropped[g]; t != nil && !t.Swept {
+		return fmt.Errorf("snapshot of group %d, which was dropped", g)
+	}
+	m.snaps.Lock()
+	defer m.snaps.Unlock()
+	if was := m.group(g).snap.Slot; s.Slot < was {
+		return fmt.Errorf("the snapshot of slot %d takes the place of that of slot %d", s.Slot, was)
+	}
 	s.Data = bytes.Clone(s.Data)
 	m.group(g).snap = s
 	return nil
 }
 
 func (m *memory) LoadSnapshot(g paxos.GroupID) (paxos.Snapshot, bool, error) {
-	if m.groups[g] == nil || m.groups[g].snap.Slot == 0 {
+	if m.groups[g] == nil || m.groups[g].snap.Slot == 0 || m.dropped[g] != nil {
 		return paxos.Snapshot{}, false, nil
 	}
 	return m.groups[g].snap, true, nil
+}
+
+func (m *memory) ReadSnapshot(g paxos.GroupID, offset uint64, most int) (SnapshotPart, bool, error) {
+	m.snaps.Lock()
+	defer m.snaps.Unlock()
+	if m.groups[g] == nil || m.groups[g].snap.Slot == 0 {
+		return SnapshotPart{}, false, nil
+	}
+	s := m.groups[g].snap
+	from := min(offset, uint64(len(s.Data)))
+	to := min(from+uint64(most), uint64(len(s.Data)))
+	return SnapshotPart{
+		Slot: s.Slot, Membership: s.Membership, Size: uint64(len(s.Data)), Sum: image.Checksum(s.Data), Data: s.Data[from:to],
+	}, true, nil
 }
 
 func (m *memory) Trim(g paxos.GroupID, below paxos.Slot) error {
@@ -101,6 +139,39 @@ func (m *memory) Trim(g paxos.GroupID, below paxos.Slot) error {
 	return nil
 }
 
+func (m *memory) Drop(g paxos.GroupID, floor paxos.ConfigID) error {
+	if m.dropped == nil {
+		m.dropped = map[paxos.GroupID]*Tombstone{}
+	}
+	if t := m.dropped[g]; t != nil {
+		floor = max(floor, t.Floor)
+	}
+	if old := m.groups[g]; old != nil {
+		floor = max(floor, old.header.Floor)
+	}
+	m.dropped[g] = &Tombstone{Floor: floor}
+	m.sweeps++
+	delete(m.groups, g)
+	return nil
+}
+
+func (m *memory) Dropped(g paxos.GroupID) (t Tombstone, ok bool, err error) {
+	if d := m.dropped[g]; d != nil {
+		return *d, true, nil
+	}
+	return t, false, nil
+}
+
+func (m *memory) Sweep() (more bool, err error) {
+	if m.sweeps > 0 {
+		m.sweeps, m.swept = m.sweeps-1, m.swept+1
+	}
+	for _, t := range m.dropped {
+		t.Swept = m.sweeps == 0
+	}
+	return m.sweeps > 0, nil
+}
+
 // journal is a Machine that remembers its commands.
 type journal struct {
 	commands []string
@@ -113,14 +184,22 @@ func (j *journal) Apply(_ paxos.Slot, cmd []byte, _ time.Duration) []byte {
 	j.commands = append(j.commands, string(cmd))
 	return fmt.Appendf(nil, "did %s", cmd)
 }
-func (j *journal) Applied(slot paxos.Slot)   { j.applied = slot }
-func (j *journal) Snapshot() ([]byte, error) { return []byte(strings.Join(j.commands, "\n")), nil }
-func (j *journal) Restore(data []byte) error {
-	j.commands = nil
-	if len(data) > 0 {
-		j.commands = strings.Split(string(data), "\n")
+func (j *journal) Applied(slot paxos.Slot) { j.applied = slot }
+func (j *journal) Snapshot() func(io.Writer) error {
+	data := []byte(strings.Join(j.commands, "\n"))
+	return func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
 	}
-	return nil
+}
+
+func (j *journal) Restore(data []byte) (install func(), err error) {
+	return func() {
+		j.commands = nil
+		if len(data) > 0 {
+			j.commands = strings.Split(string(data), "\n")
+		}
+	}, nil
 }
 func (j *journal) Lead(synod.Ballot, time.Duration) (cmds [][]byte) {
 	j.led++
@@ -146,7 +225,8 @@ type world struct {
 	drop   float64 // share of packets that are lost
 	repeat float64 // share of packets that come twice
 	edit   func(*Config)
-	nodes  []*actor // nodes[i] has ID i+1
+	lose   func(from, to synod.NodeID, p Packet) bool // nil: none is lost but by chance
+	nodes  []*actor                                   // nodes[i] has ID i+1
 	wires  []wire
 	seq    int
 	cut    map[[2]synod.NodeID]bool
@@ -204,6 +284,9 @@ func (w *world) checkDurable(from synod.NodeID, p Packet) {
 }
 
 func (w *world) send(from, to synod.NodeID, p Packet) {
+	if w.lose != nil && w.lose(from, to, p) {
+		return
+	}
 	if w.rand.Float64() < w.drop || w.cut[[2]synod.NodeID{min(from, to), max(from, to)}] {
 		return
 	}

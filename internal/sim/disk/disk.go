@@ -4,10 +4,12 @@ package disk
 
 import (
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 
 	"github.com/prytany/prytany/paxos"
+	"github.com/prytany/prytany/paxos/replica"
 )
 
 // maxSpread bounds the slots between the lowest and the highest vote on a
@@ -19,7 +21,9 @@ const maxSpread = 1 << 20
 // a crash, since nobody has promised that it is gone. The zero Disk is empty.
 // Disk implements [replica.Storage].
 type Disk struct {
-	groups map[paxos.GroupID]*Volume
+	groups  map[paxos.GroupID]*Volume
+	dropped map[paxos.GroupID]replica.Tombstone
+	left    map[paxos.GroupID]paxos.ConfigID // of parts that were dropped; nobody reads it but checkers
 }
 
 // A Volume is what a Disk holds of one group.
@@ -75,6 +79,10 @@ func (d *Disk) Load(g paxos.GroupID) (paxos.Durable, error) {
 // Save makes updates durable.
 func (d *Disk) Save(updates []paxos.Update) error {
 	for _, u := range updates {
+		if t, ok := d.dropped[u.Group]; ok && (!t.Swept || t.Floor == paxos.Forever || u.Header.Floor < t.Floor) {
+			return fmt.Errorf("disk: save of group %d with floor %d, of which there is %+v", u.Group, u.Header.Floor, t)
+		}
+		delete(d.dropped, u.Group)
 		v := d.Volume(u.Group)
 		v.Saved = true
 		if u.Dirty {
@@ -91,6 +99,9 @@ func (d *Disk) Save(updates []paxos.Update) error {
 
 // SaveSnapshot replaces g's snapshot.
 func (d *Disk) SaveSnapshot(g paxos.GroupID, s paxos.Snapshot) error {
+	if t, ok := d.dropped[g]; ok && !t.Swept {
+		return fmt.Errorf("disk: snapshot of group %d, which was dropped", g)
+	}
 	v := d.Volume(g)
 	v.snap, v.Snapshot = s, s.Slot
 	v.snap.Data = slices.Clone(s.Data)
@@ -101,12 +112,27 @@ func (d *Disk) SaveSnapshot(g paxos.GroupID, s paxos.Snapshot) error {
 // LoadSnapshot returns g's snapshot.
 func (d *Disk) LoadSnapshot(g paxos.GroupID) (paxos.Snapshot, bool, error) {
 	v := d.groups[g]
-	if v == nil || v.Snapshot == 0 {
+	if _, gone := d.dropped[g]; gone || v == nil || v.Snapshot == 0 {
 		return paxos.Snapshot{}, false, nil
 	}
 	s := v.snap
 	s.Data = slices.Clone(s.Data)
 	return s, true, nil
+}
+
+// ReadSnapshot returns a part of g's snapshot.
+func (d *Disk) ReadSnapshot(g paxos.GroupID, offset uint64, most int) (replica.SnapshotPart, bool, error) {
+	v := d.groups[g]
+	if v == nil || v.Snapshot == 0 {
+		return replica.SnapshotPart{}, false, nil
+	}
+	data := v.snap.Data
+	from := min(offset, uint64(len(data)))
+	to := min(from+uint64(most), uint64(len(data)))
+	return replica.SnapshotPart{
+		Slot: v.snap.Slot, Membership: v.snap.Membership, Size: uint64(len(data)),
+		Sum: crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)), Data: slices.Clone(data[from:to]),
+	}, true, nil
 }
 
 // Trim drops g's votes below slot.
@@ -122,6 +148,59 @@ func (d *Disk) Trim(g paxos.GroupID, below paxos.Slot) error {
 	v.votes = slices.Delete(v.votes, 0, n)
 	v.base = max(v.base, below)
 	return nil
+}
+
+// Drop forgets g but for its floor.
+func (d *Disk) Drop(g paxos.GroupID, floor paxos.ConfigID) error {
+	if d.dropped == nil {
+		d.dropped = make(map[paxos.GroupID]replica.Tombstone)
+	}
+	floor = max(floor, d.dropped[g].Floor)
+	if v := d.groups[g]; v != nil {
+		floor = max(floor, v.Header.Floor)
+		if d.left == nil {
+			d.left = make(map[paxos.GroupID]paxos.ConfigID)
+		}
+		d.left[g] = max(d.left[g], v.Header.Membership.ID)
+	}
+	d.dropped[g] = replica.Tombstone{Floor: floor}
+	delete(d.groups, g)
+	return nil
+}
+
+// Forget drops g without a trace: a known-bad variant of Drop.
+func (d *Disk) Forget(g paxos.GroupID) error {
+	delete(d.groups, g)
+	return nil
+}
+
+// Left returns the last configuration that a part of g which was dropped here knew of.
+func (d *Disk) Left(g paxos.GroupID) paxos.ConfigID { return d.left[g] }
+
+// Dropped returns the tombstone of g.
+func (d *Disk) Dropped(g paxos.GroupID) (t replica.Tombstone, ok bool, err error) {
+	t, ok = d.dropped[g]
+	return t, ok, nil
+}
+
+// Sweep has nothing to give back, but for what is said in tombstones.
+func (d *Disk) Sweep() (more bool, err error) {
+	for g, t := range d.dropped { //lint:ordered each by itself
+		t.Swept = true
+		d.dropped[g] = t
+	}
+	return false, nil
+}
+
+// Clone returns a copy that shares nothing that changes.
+func (d *Disk) Clone() Disk {
+	c := Disk{groups: make(map[paxos.GroupID]*Volume, len(d.groups)), dropped: maps.Clone(d.dropped), left: maps.Clone(d.left)}
+	for _, g := range slices.Sorted(maps.Keys(d.groups)) {
+		v := *d.groups[g]
+		v.votes, v.trimmed = slices.Clone(v.votes), slices.Clone(v.trimmed)
+		c.groups[g] = &v
+	}
+	return c
 }
 
 // Crash brings back what was trimmed and not yet followed by a Save, if

@@ -88,13 +88,13 @@ func (f *nodeFacts) had(sv paxos.SlotVote) bool {
 	return slices.ContainsFunc(f.written, same) || slices.ContainsFunc(f.replaced, same)
 }
 
-// wrote reports whether the node's last save held a vote in ballot k at slot s,
-// which a later record of the same save may have replaced: a member that votes
-// and learns the chosen value of the slot in one turn has done both.
+// wrote reports whether the node's last save held a vote in ballot k at slot s, or
+// replaced it: a member that votes in a turn, and then votes in a later ballot or
+// learns the chosen value of the slot, has done both. So has one that votes at the
+// slot before s, and only then may speak of what it had voted at s.
 func (f *nodeFacts) wrote(s paxos.Slot, k ballotKey) bool {
-	return slices.ContainsFunc(f.written, func(v paxos.SlotVote) bool {
-		return v.Slot == s && ballotKey{v.Config, v.Vote.Ballot} == k
-	})
+	same := func(v paxos.SlotVote) bool { return v.Slot == s && ballotKey{v.Config, v.Vote.Ballot} == k }
+	return slices.ContainsFunc(f.written, same) || slices.ContainsFunc(f.replaced, same)
 }
 
 // acceptedUpTo says that a node's votes in one ballot were found on its disk.
@@ -124,8 +124,17 @@ func New(first paxos.Membership, nodes int) *Oracle {
 	}
 }
 
+// Forget says that the node with that index has lost its disk.
+func (o *Oracle) Forget(index int) { o.nodes[index] = nodeFacts{} }
+
 // Chosen returns the slot up to which everything is chosen.
 func (o *Oracle) Chosen() paxos.Slot { return o.chosen }
+
+// ChosenBy returns the ballot in which slot s, not above Chosen, was chosen first.
+func (o *Oracle) ChosenBy(s paxos.Slot) (paxos.ConfigID, synod.Ballot) {
+	f := o.slot(s)
+	return f.config, f.vote.Ballot
+}
 
 // Acked returns the highest slot that any client was told of.
 func (o *Oracle) Acked() paxos.Slot { return o.acked }

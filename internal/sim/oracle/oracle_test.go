@@ -110,6 +110,21 @@ func TestOracleNotices(t *testing.T) {
 			s.save(1, b1)
 			s.send(1, paxos.Accepted{Config: 1, Ballot: b1, UpTo: 2})
 		}},
+		{"a vote told of by the save that replaced it", "", func(s *stage) {
+			s.lead()
+			s.send(0, paxos.Accept{Config: 1, Ballot: b1, Base: 1, First: 2, Values: []synod.Value{x.Vote.Value}, Decided: 1})
+			s.save(2, b1, vote(3, b1, "z"))
+			s.save(2, b2, x, vote(3, b2, "y"))
+			s.send(2, paxos.Accepted{Config: 1, Ballot: b1, UpTo: 3})
+		}},
+		{"a vote told of that was replaced long ago", "I5", func(s *stage) {
+			s.lead()
+			s.send(0, paxos.Accept{Config: 1, Ballot: b1, Base: 1, First: 2, Values: []synod.Value{x.Vote.Value}, Decided: 1})
+			s.save(2, b1, vote(3, b1, "z"))
+			s.save(2, b2, vote(3, b2, "y"))
+			s.save(2, b2, x)
+			s.send(2, paxos.Accepted{Config: 1, Ballot: b1, UpTo: 3})
+		}},
 		{"a value taught before it is chosen", "I5", func(s *stage) {
 			s.save(1, b1, x)
 			s.send(1, paxos.Learned{First: 2, Values: []synod.Value{x.Vote.Value}, Decided: 1})

@@ -4,6 +4,8 @@ package storagetest
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -33,6 +35,11 @@ func Run(t *testing.T, reopen func() replica.Storage) {
 		{"trimming keeps the promise and what lies above", trim},
 		{"trimming leaps over slots that never were", leap},
 		{"snapshots are replaced", snapshots},
+		{"a dropped group is gone for ever", drop},
+		{"a dropped group is made anew above its floor", again},
+		{"a floor never falls", floors},
+		{"a group that nobody knew can be dropped", dropUnknown},
+		{"groups that begin together", begin},
 		{"random saves come back", random},
 	}
 	for _, c := range cases {
@@ -90,6 +97,9 @@ func empty(t *testing.T, reopen func() replica.Storage) {
 	expect(t, s, 1, paxos.Durable{})
 	if gs, err := s.Groups(); err != nil || len(gs) != 0 {
 		t.Errorf("Groups() = %v, %v; want none", gs, err)
+	}
+	if _, ok, err := s.ReadSnapshot(1, 0, 1); ok || err != nil {
+		t.Errorf("ReadSnapshot = %v, %v; want none", ok, err)
 	}
 	if _, ok, err := s.LoadSnapshot(1); ok || err != nil {
 		t.Errorf("LoadSnapshot = %v, %v; want none", ok, err)
@@ -276,7 +286,7 @@ func snapshots(t *testing.T, reopen func() replica.Storage) {
 	for i, size := range []int{0, 10, 3 << 20, 10, 1 << 20, 1<<20 + 1} {
 		slot := paxos.Slot(i/2 + 5) // each slot twice
 		want := paxos.Snapshot{Slot: slot, Membership: header(paxos.ConfigID(i+1), ballot(1, 1)).Membership, Data: bytes.Repeat([]byte{byte(i), 1}, size/2)}
-		if err := s.SaveSnapshot(g, want); err != nil {
+		if err := replace(s, g, want, i%2 == 0); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.SaveSnapshot(g+1, paxos.Snapshot{Slot: 1, Data: []byte("other")}); err != nil {
@@ -287,11 +297,55 @@ func snapshots(t *testing.T, reopen func() replica.Storage) {
 			if err != nil || !ok || got.Slot != want.Slot || !reflect.DeepEqual(got.Membership, want.Membership) || !bytes.Equal(got.Data, want.Data) {
 				t.Fatalf("LoadSnapshot = slot %d, %d bytes, %v, %v; want slot %d, %d bytes", got.Slot, len(got.Data), ok, err, want.Slot, len(want.Data))
 			}
+			readParts(t, s, g, want)
 			s = reopen()
 		}
 	}
 	if got, _, err := s.LoadSnapshot(g + 1); err != nil || string(got.Data) != "other" {
 		t.Errorf("the other group's snapshot = %q, %v", got.Data, err)
+	}
+}
+
+// replace saves the snapshot of g, in pieces if that is wanted and s takes them.
+func replace(s replica.Storage, g paxos.GroupID, snap paxos.Snapshot, pieces bool) error {
+	st, ok := s.(replica.Streamer)
+	if !ok || !pieces {
+		return s.SaveSnapshot(g, snap)
+	}
+	data := snap.Data
+	snap.Data = nil
+	size, err := st.StreamSnapshot(g, snap, func(w io.Writer) error {
+		for some := range slices.Chunk(data, 1<<16-1) {
+			if n, err := w.Write(some); n != len(some) || err != nil {
+				return fmt.Errorf("%d bytes written: %w", n, err)
+			}
+		}
+		return nil
+	})
+	if err == nil && size != len(data) {
+		err = fmt.Errorf("the snapshot has %d bytes, not %d", size, len(data))
+	}
+	return err
+}
+
+// readParts reads the snapshot want of g in pieces of many sizes.
+func readParts(t *testing.T, s replica.Storage, g paxos.GroupID, want paxos.Snapshot) {
+	t.Helper()
+	size := uint64(len(want.Data))
+	check := func(offset uint64, most int) {
+		p, ok, err := s.ReadSnapshot(g, offset, most)
+		from := min(offset, size)
+		data := want.Data[from:min(from+uint64(most), size)]
+		if err != nil || !ok || p.Slot != want.Slot || !reflect.DeepEqual(p.Membership, want.Membership) || p.Size != size ||
+			p.Sum != crc32.Checksum(want.Data, crc32.MakeTable(crc32.Castagnoli)) || !bytes.Equal(p.Data, data) {
+			t.Fatalf("ReadSnapshot(%d, %d) = slot %d, %d of %d bytes, sum %x, %v, %v; want slot %d, %d of %d",
+				offset, most, p.Slot, len(p.Data), p.Size, p.Sum, ok, err, want.Slot, len(data), size)
+		}
+	}
+	for _, offset := range []uint64{0, 1, 5, size / 2, size - min(size, 1), size, size + 1, 1<<20 - 1, 1 << 20, 1<<20 + 1, 1 << 40} {
+		for _, most := range []int{0, 1, 2, 1 << 18, 1 << 20, 3 << 20} {
+			check(offset, most)
+		}
 	}
 }
 

@@ -18,8 +18,28 @@ type Bells[T comparable] struct {
 // A bell rings once, for all who hear it.
 type bell struct {
 	rung chan struct{} // closed by Touch
+	at   uint64        // written before it is closed; never 0 then
 	refs int
 }
+
+// A Ring is what a subscriber waits for.
+type Ring struct {
+	C    <-chan struct{} // closed by Touch and TouchAll
+	bell *bell
+}
+
+// Rung reports whether C is closed.
+func (r Ring) Rung() bool {
+	select {
+	case <-r.C:
+		return true
+	default:
+		return false
+	}
+}
+
+// At returns what Touch or TouchAll said. Call it when C is closed.
+func (r Ring) At() uint64 { return r.bell.at }
 
 // A level is waited for by one who needs the machine to reach a revision.
 type level struct {
@@ -27,9 +47,9 @@ type level struct {
 	reached  chan struct{}
 }
 
-// Subscribe returns a channel that is closed at the next Touch of t. Call it
-// while the machine cannot change, and cancel when done.
-func (n *Bells[T]) Subscribe(t T) (rung <-chan struct{}, cancel func()) {
+// Subscribe returns a ring that rings at the next Touch of t. Call it while the
+// machine cannot change, and cancel when done.
+func (n *Bells[T]) Subscribe(t T) (r Ring, cancel func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	b := n.rings[t]
@@ -41,7 +61,7 @@ func (n *Bells[T]) Subscribe(t T) (rung <-chan struct{}, cancel func()) {
 		n.rings[t] = b
 	}
 	b.refs++
-	return b.rung, func() {
+	return Ring{b.rung, b}, func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if b.refs--; b.refs == 0 && n.rings[t] == b {
@@ -50,21 +70,23 @@ func (n *Bells[T]) Subscribe(t T) (rung <-chan struct{}, cancel func()) {
 	}
 }
 
-// Touch says that t has changed.
-func (n *Bells[T]) Touch(t T) {
+// Touch says that t has changed, as change number at.
+func (n *Bells[T]) Touch(t T, at uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if b := n.rings[t]; b != nil {
+		b.at = at
 		close(b.rung)
 		delete(n.rings, t)
 	}
 }
 
-// TouchAll says that anything may have changed.
-func (n *Bells[T]) TouchAll() {
+// TouchAll says that anything may have changed, from change number at on.
+func (n *Bells[T]) TouchAll(at uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, b := range n.rings {
+		b.at = at
 		close(b.rung)
 	}
 	n.rings = nil

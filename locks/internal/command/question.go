@@ -36,7 +36,7 @@ type Lease struct {
 type Question struct {
 	Extend   bool
 	Sessions []string
-	Locks    []string // whose lock-delays to tell
+	Locks    []string // whose lock-delays and times to yield to tell
 }
 
 // An Answer of Machine.Ask has one item for each of the Question's.
@@ -46,6 +46,7 @@ type Answer struct {
 	Slot     uint64
 	Leases   []Lease
 	Delays   []time.Duration // remaining; 0 if there is none
+	Yields   []time.Duration // remaining; 0 if nobody is asked to yield in time
 }
 
 // Encode returns the bytes of q.
@@ -97,6 +98,7 @@ func (a *Answer) wire(c *wire.Coder) {
 	for i := range n {
 		c.Duration(&a.Delays[i])
 	}
+	codeList(c, &a.Yields, (*wire.Coder).Duration)
 }
 
 // DecodeAnswer reads what Machine.Ask returned.

@@ -27,6 +27,11 @@ type Result struct {
 
 	Created uint64 // put: revision at which the entry was made
 	Version uint64 // put
+
+	Shared bool   // acquire: the mode of the grant
+	Slots  uint64 // acquire, LimitMismatch: of the lock
+	Step   int    // of a transaction: the operation that was refused, from 1
+	Body   string // of a transaction: [TxnResult.Encode]; LockHeld of an AcquireAll: [EncodeHeld]
 }
 
 // Encode returns the bytes of r.
@@ -58,17 +63,16 @@ func (r *Result) Wire(c *wire.Coder) {
 	c.Duration(&r.TTL)
 	c.Uint(&r.Fence)
 	c.Bool(&r.Queued)
-	n := uint64(r.Position)
-	c.Uint(&n)
-	r.Position = int(n)
+	c.Int(&r.Position)
 	c.Uint(&r.Current)
 	c.Bool(&r.Delayed)
-	c.String(&r.Holder.Session)
-	c.String(&r.Holder.Owner)
-	c.Uint(&r.Holder.Fence)
-	c.String(&r.Holder.Note)
+	r.Holder.wire(c)
 	c.Uint(&r.Created)
 	c.Uint(&r.Version)
+	c.Bool(&r.Shared)
+	c.Uint(&r.Slots)
+	c.Int(&r.Step)
+	c.String(&r.Body)
 }
 
 // A Code says why a command was refused; package locks names the codes.
@@ -80,4 +84,17 @@ type Holder struct {
 	Owner   string // the session's name, or its id
 	Fence   uint64
 	Note    string
+	Shared  bool
+	Elected bool   // it leads the election of the lock's name,
+	Value   string // and publishes this
+}
+
+func (h *Holder) wire(c *wire.Coder) {
+	c.String(&h.Session)
+	c.String(&h.Owner)
+	c.Uint(&h.Fence)
+	c.String(&h.Note)
+	c.Bool(&h.Shared)
+	c.Bool(&h.Elected)
+	c.String(&h.Value)
 }

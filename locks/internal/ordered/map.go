@@ -77,6 +77,7 @@ func Wire[V any](c *wire.Coder, m *Map[V], record func(c *wire.Coder, v V) (V, s
 	if !c.Reading {
 		for _, v := range m.From("") {
 			record(c, v)
+			c.Breathe()
 		}
 		return
 	}
@@ -89,6 +90,33 @@ func Wire[V any](c *wire.Coder, m *Map[V], record func(c *wire.Coder, v V) (V, s
 			c.Fail()
 		}
 		keys, values = append(keys, key), append(values, v)
+		c.Breathe()
+	}
+	if c.Err == nil {
+		*m = Build(keys, values)
+	}
+}
+
+// WirePairs writes the keys and values of m in order, or reads them into an empty
+// Map. value writes or reads one value.
+func WirePairs[V any](c *wire.Coder, m *Map[V], value func(c *wire.Coder, v *V)) {
+	n := c.Count(m.len)
+	if !c.Reading {
+		for key, v := range m.From("") {
+			c.String(&key)
+			value(c, &v)
+			c.Breathe()
+		}
+		return
+	}
+	keys, values := make([]string, n), make([]V, n)
+	for i := 0; i < n && c.Err == nil; i++ {
+		c.String(&keys[i])
+		value(c, &values[i])
+		if i > 0 && keys[i] <= keys[i-1] {
+			c.Fail()
+		}
+		c.Breathe()
 	}
 	if c.Err == nil {
 		*m = Build(keys, values)

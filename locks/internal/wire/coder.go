@@ -4,6 +4,10 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
+	"io"
+	"math"
+	"runtime"
 	"time"
 )
 
@@ -13,12 +17,67 @@ var ErrMalformed = errors.New("malformed")
 // A Coder writes values one after the other, or reads them back: one
 // description of a record serves both directions, so they cannot disagree.
 // Reading is strict: every value has exactly one encoding. After the first
-// error all further reads leave zero values.
+// error all further reads leave zero values. Writing changes nothing of what is
+// written: others may read it meanwhile.
 type Coder struct {
 	Buf     []byte // written so far, or left to read
 	Reading bool
-	Err     error // the first error of reading
+	Err     error // the first error of reading, or of To
+
+	// To takes what is written whenever there is much of it, see Breathe, and Flush;
+	// nil means that it stays in Buf.
+	To    io.Writer
+	Rest  func() // how to rest, see Breathe; nil means runtime.Gosched
+	Every int    // bytes between two rests. 0 means 64 KiB
+	at    int    // what was in Buf at the last rest
+	sum   uint32 // of what To has taken
 }
+
+// Breathe is called between records of something large, which is not to be written
+// or read at one stretch: whatever else wants to run gets the processor now and then.
+func (c *Coder) Breathe() {
+	every := c.Every
+	if every == 0 {
+		every = 64 << 10
+	}
+	if d := len(c.Buf) - c.at; -every < d && d < every {
+		return
+	}
+	if c.To != nil {
+		c.Flush()
+	}
+	c.at = len(c.Buf)
+	if c.Rest != nil {
+		c.Rest()
+		return
+	}
+	runtime.Gosched()
+}
+
+// Flush gives To what is in Buf, and returns the CRC32C of all that To has taken.
+func (c *Coder) Flush() (sum uint32) {
+	c.sum = crc32.Update(c.sum, castagnoli, c.Buf)
+	if c.Err == nil {
+		_, c.Err = c.To.Write(c.Buf)
+	}
+	c.Buf = c.Buf[:0]
+	return c.sum
+}
+
+// Checksum returns the CRC32C of b, and lets others run meanwhile.
+func Checksum(b []byte) (sum uint32) {
+	for len(b) > 0 {
+		n := min(len(b), 1<<20)
+		sum = crc32.Update(sum, castagnoli, b[:n])
+		b = b[n:]
+		if len(b) > 0 {
+			runtime.Gosched()
+		}
+	}
+	return sum
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Fail makes what is read malformed.
 func (c *Coder) Fail() {
@@ -37,6 +96,19 @@ func (c *Coder) Uint(p *uint64) {
 		v, n = 0, 0
 	}
 	*p, c.Buf = v, c.Buf[n:]
+}
+
+// Int holds a number from 0 to 2^31-1.
+func (c *Coder) Int(p *int) {
+	v := uint64(*p)
+	c.Uint(&v)
+	if v > math.MaxInt32 {
+		c.Fail()
+		v = 0
+	}
+	if c.Reading {
+		*p = int(v)
+	}
 }
 
 // Byte holds one byte.
@@ -60,6 +132,9 @@ func (c *Coder) Bool(p *bool) {
 		b = 1
 	}
 	c.Byte(&b)
+	if !c.Reading {
+		return
+	}
 	if b > 1 {
 		c.Fail()
 	}
@@ -104,6 +179,9 @@ func (c *Coder) String(p *string) {
 func (c *Coder) Duration(p *time.Duration) {
 	v := uint64(max(*p, 0))
 	c.Uint(&v)
+	if !c.Reading {
+		return
+	}
 	if v > 1<<63-1 {
 		c.Fail()
 		v = 0
@@ -116,7 +194,9 @@ func (c *Coder) Optional(p **uint64) {
 	some := *p != nil
 	c.Bool(&some)
 	if !some {
-		*p = nil
+		if c.Reading {
+			*p = nil
+		}
 		return
 	}
 	if c.Reading {

@@ -1,0 +1,194 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prytany/prytany/internal/api"
+)
+
+// maxReply bounds the bytes of one reply.
+const maxReply = 64 << 20
+
+var (
+	// ErrRequest marks what can never be sent, wherever to.
+	ErrRequest = errors.New("prytany: bad request")
+	// errTurned ends an attempt whose endpoint has failed another request.
+	errTurned = errors.New("prytany: the endpoint does not answer")
+)
+
+// An endpoint is one node's URL.
+type endpoint struct {
+	url string
+	// turned ends when requests turn away from the endpoint; then it is
+	// replaced. Guarded by Link.mu.
+	turned context.Context
+	turn   context.CancelCauseFunc
+}
+
+func newEndpoint(u *url.URL) *endpoint {
+	e := &endpoint{url: u.String()}
+	e.turned, e.turn = context.WithCancelCause(context.Background())
+	return e
+}
+
+// Pick returns the endpoint to ask.
+func (l *Link) Pick() (i int, turned context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next, l.endpoints[l.next].turned
+}
+
+// Avoid turns to the next endpoint after i has failed. Requests that wait at i
+// follow: nothing else would tell them that they wait in vain.
+func (l *Link) Avoid(i int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next != i {
+		return
+	}
+	l.next = (i + 1) % len(l.endpoints)
+	e := l.endpoints[i]
+	e.turn(errTurned)
+	e.turned, e.turn = context.WithCancelCause(context.Background())
+}
+
+// Once sends r to one endpoint, which gets try beside the time that r waits.
+// sent is false only if the server certainly did not get the request.
+func (l *Link) Once(ctx context.Context, r Request, try time.Duration) (_ Reply, sent bool, err error) {
+	i, turned := l.Pick()
+	attempt, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	whole := try + r.Wait
+	if r.Queue {
+		whole = min(whole, attachFor)
+	}
+	if r.Queue || r.Follow {
+		defer context.AfterFunc(turned, func() { cancel(errTurned) })()
+	}
+	attempt, stop := context.WithTimeout(attempt, whole)
+	defer stop()
+	var conn atomic.Bool
+	attempt = httptrace.WithClientTrace(attempt, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { conn.Store(true) },
+	})
+	req, err := l.build(attempt, l.endpoints[i].url, r)
+	if err != nil {
+		return Reply{}, false, err
+	}
+	resp, err := l.http.Do(req)
+	if err != nil {
+		l.blame(ctx, attempt, i, r)
+		return Reply{}, !refused(err) && (conn.Load() || !l.traced), err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	switch {
+	case err != nil:
+		l.blame(ctx, attempt, i, r)
+		return Reply{}, true, err
+	case len(body) > maxReply:
+		return Reply{}, true, fmt.Errorf("prytany: a reply of more than %d bytes", maxReply)
+	case resp.StatusCode/100 == 2 || resp.StatusCode == http.StatusNotModified:
+		return Reply{resp.StatusCode, resp.Header, body}, true, nil
+	}
+	p := decodeProblem(resp, body)
+	if !r.Change && p.Applied == api.AppliedUnknown {
+		p.Applied = api.AppliedNo
+	}
+	if retryable(p) {
+		l.Avoid(i)
+	}
+	return Reply{}, true, p
+}
+
+// blame turns away from endpoint i after an attempt at r failed there, unless
+// it was the caller who broke the attempt off, or its time to be sent again.
+func (l *Link) blame(ctx, attempt context.Context, i int, r Request) {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+	case errors.Is(context.Cause(attempt), errTurned):
+	case attempt.Err() != nil && (r.Queue || ctx.Err() != nil && r.Wait > 0):
+	default:
+		l.Avoid(i)
+	}
+}
+
+// build makes the request that goes to endpoint base.
+func (l *Link) build(ctx context.Context, base string, r Request) (*http.Request, error) {
+	target := base + "/v1/"
+	if l.Group != api.MainGroup {
+		target += "groups/" + strings.ReplaceAll(Escape(l.Group), "/", "%2F") + "/"
+	}
+	target += r.Path
+	query := r.Query
+	if r.Queue {
+		left := MaxWait
+		if r.Until > 0 {
+			left = min(max(r.Until-l.Now(), 0), MaxWait)
+		}
+		query = url.Values{"wait": {left.String()}}
+	}
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, target, bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	if r.Header != nil {
+		req.Header = r.Header.Clone()
+	}
+	for name, values := range req.Header {
+		for _, v := range values {
+			if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+				return nil, fmt.Errorf("%w: the header %s cannot be %q", ErrRequest, name, v)
+			}
+		}
+	}
+	if r.Key != "" {
+		req.Header.Set(api.HeaderIdempotencyKey, r.Key)
+	}
+	return req, nil
+}
+
+// decodeProblem reads a refusal; whatever is between us and the server may
+// answer with something else than a problem.
+func decodeProblem(resp *http.Response, body []byte) *Refusal {
+	var after time.Duration
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 && s < 1<<20 {
+		after = time.Duration(s) * time.Second
+	}
+	var p api.Problem
+	if err := json.Unmarshal(body, &p); err != nil || p.Code == "" {
+		p = api.Problem{Code: "http", Title: resp.Status, Applied: api.AppliedUnknown}
+		if resp.StatusCode < 500 {
+			p.Applied = api.AppliedNo
+		}
+	}
+	p.Status = resp.StatusCode
+	if p.RequestID == "" {
+		p.RequestID = resp.Header.Get(api.HeaderRequestID)
+	}
+	revision, _ := strconv.ParseUint(resp.Header.Get(api.HeaderRevision), 10, 64) // 0 if there is none
+	return &Refusal{&p, after, revision}
+}
+
+// refused reports whether no connection was made, so that the server cannot
+// have seen the request.
+func refused(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
