@@ -1,0 +1,275 @@
+package linear
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/prytany/prytany/internal/api"
+	"github.com/prytany/prytany/jepsen/history"
+	"github.com/prytany/prytany/jepsen/ops"
+)
+
+// A hold is one holder's.
+type hold struct {
+	session string
+	fence   uint64 // 0 if nobody was told
+	shared  bool
+	value   string
+}
+
+// A lock is the state of one, as far as clients can know it. It never changes.
+type lock struct {
+	holds []hold // by session
+	high  uint64 // fence
+	dead  []string
+}
+
+// A kind is how a lock is used: by how many, and whether anybody shares it.
+type kind struct {
+	slots  int
+	shared bool
+	value  bool // it is an election
+}
+
+func (l lock) spell() string {
+	return fmt.Sprintf("held by %v, dead %v, fences up to %d", l.holds, l.dead, l.high)
+}
+
+func (l lock) find(session string) int {
+	return slices.IndexFunc(l.holds, func(h hold) bool { return h.session == session })
+}
+
+func (l lock) with(h hold) lock {
+	l.holds = slices.DeleteFunc(slices.Clone(l.holds), func(o hold) bool { return o.session == h.session })
+	l.holds = append(l.holds, h)
+	slices.SortFunc(l.holds, func(a, b hold) int { return cmp.Compare(a.session, b.session) })
+	l.high = max(l.high, h.fence)
+	return l
+}
+
+func (l lock) without(session string) lock {
+	l.holds = slices.DeleteFunc(slices.Clone(l.holds), func(o hold) bool { return o.session == session })
+	return l
+}
+
+// admits reports whether one more may hold l.
+func (l lock) admits(k kind, shared bool) bool {
+	return len(l.holds) < k.slots || shared && !slices.ContainsFunc(l.holds, func(h hold) bool { return !h.shared })
+}
+
+// step does what a step says: whether it can be, and the state after it.
+func (l lock) step(k kind, s step) (bool, lock) {
+	if s.op == nil || s.op.F == history.CloseS {
+		if i, there := slices.BinarySearch(l.dead, s.kill); !there {
+			l.dead = slices.Insert(slices.Clone(l.dead), i, s.kill)
+		}
+		return true, l.without(s.kill)
+	}
+	switch o := s.op; o.F {
+	case history.Acquire:
+		return l.acquire(k, s)
+	case history.Release:
+		return l.release(o)
+	case history.Holder:
+		return l.seen(o)
+	}
+	return true, l
+}
+
+func (l lock) acquire(k kind, s step) (bool, lock) {
+	o := s.op
+	a, _ := history.Decode[history.AcquireArgs](o.Args)
+	_, dead := slices.BinarySearch(l.dead, o.Session)
+	i := l.find(o.Session)
+	want := hold{owner(o), o.Fence, a.Shared, a.Value}
+	switch {
+	case s.perhaps && i >= 0 && !dead && a.Value != "": // a leader publishes another value
+		want = l.holds[i]
+		want.value = a.Value
+		return true, l.with(want)
+	case s.perhaps && (dead || i >= 0 || !l.admits(k, a.Shared)):
+		return true, l
+	case s.perhaps:
+		want.fence = 0
+		return true, l.with(want)
+	case o.Kind == history.Fail && o.Code == string(api.CodeSessionExpired):
+		return dead, l
+	case o.Kind == history.Fail: // held by others
+		return l.denied(k, o, a.Shared)
+	case dead:
+		return false, l
+	case i >= 0 && l.holds[i].shared == a.Shared:
+		return l.holds[i].fence == o.Fence || l.holds[i].fence == 0 && o.Fence != 0, l.with(want)
+	case i >= 0 && a.Shared: // a writer that begins to share keeps its fence
+		return l.holds[i].fence == o.Fence || l.holds[i].fence == 0, l.with(want)
+	case i >= 0:
+		return len(l.holds) == 1 && o.Fence > l.high, l.with(want)
+	}
+	higher := o.Fence > l.high || o.Fence == l.high && (k.slots > 1 || k.shared)
+	return l.admits(k, a.Shared) && higher, l.with(want)
+}
+
+// unnamed begins the name of a session that nobody was told of.
+const unnamed = "of request "
+
+// owner names the session of an acquire: of one that was to be made, its request.
+func owner(o *ops.Op) string {
+	if o.Session == "" {
+		return unnamed + o.Request
+	}
+	return o.Session
+}
+
+// denied is an acquire that did not get the lock. Who was told of holders has seen them.
+func (l lock) denied(k kind, o *ops.Op, shared bool) (bool, lock) {
+	if !k.shared && l.admits(k, shared) { // a reader may have to wait for a writer that waits
+		return false, l
+	}
+	r, _ := history.Decode[history.AcquireResult](o.Result)
+	for _, h := range r.HeldBy {
+		if ok, next := l.learn(h); ok {
+			l = next
+		} else {
+			return false, l
+		}
+	}
+	return true, l
+}
+
+// learn takes note that h was seen to hold l.
+func (l lock) learn(h history.Hold) (bool, lock) {
+	i := l.find(h.Session)
+	if i < 0 {
+		i = slices.IndexFunc(l.holds, func(o hold) bool { return o.fence == 0 && strings.HasPrefix(o.session, unnamed) })
+		if i < 0 {
+			return false, l
+		}
+	}
+	is := l.holds[i]
+	if is.fence != 0 && is.fence != h.Fence || h.Value != "" && h.Value != is.value {
+		return false, l
+	}
+	next := l.without(is.session)
+	is.session, is.fence = h.Session, h.Fence
+	return true, next.with(is)
+}
+
+func (l lock) release(o *ops.Op) (bool, lock) {
+	a, _ := history.Decode[history.ReleaseArgs](o.Args)
+	fence := cmp.Or(a.Fence, o.Fence)
+	i := slices.IndexFunc(l.holds, func(h hold) bool {
+		return h.fence == fence && (o.Session == "" || h.session == o.Session) || h.fence == 0 && h.session == o.Session
+	})
+	switch {
+	case o.Kind == history.Info && i < 0:
+		return true, l
+	case o.Kind == history.Fail:
+		return i < 0 || l.holds[i].fence == 0, l
+	case i < 0:
+		return false, l
+	}
+	return true, l.without(l.holds[i].session)
+}
+
+// seen is a read of who holds l.
+func (l lock) seen(o *ops.Op) (bool, lock) {
+	r, _ := history.Decode[history.HolderResult](o.Result)
+	if len(r.Holders) != len(l.holds) {
+		return false, l
+	}
+	for _, h := range r.Holders {
+		ok, next := l.learn(h)
+		if !ok {
+			return false, l
+		}
+		l = next
+	}
+	return true, l
+}
+
+func lockModel(k kind) porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return lock{} },
+		Step: func(state, input, _ any) (bool, any) { return state.(lock).step(k, input.(step)) },
+		Equal: func(a, b any) bool {
+			x, y := a.(lock), b.(lock)
+			return x.high == y.high && slices.Equal(x.holds, y.holds) && slices.Equal(x.dead, y.dead)
+		},
+		Hash: func(s any) uint64 {
+			h := fnv.New64a()
+			_, _ = h.Write([]byte(s.(lock).spell()))
+			return h.Sum64()
+		},
+		DescribeOperation: func(in, _ any) string { return in.(step).String() },
+		DescribeState:     func(s any) string { return s.(lock).spell() },
+	}
+}
+
+// locks makes a partition of each lock, with the ends of the sessions that used it.
+func (s *splitter) locks() (plain, semaphores, elections []*partition) {
+	kinds := map[string]kind{}
+	for _, o := range s.h.Ops {
+		if o.F == history.Acquire {
+			a, _ := history.Decode[history.AcquireArgs](o.Args)
+			k := kinds[o.Key]
+			kinds[o.Key] = kind{max(k.slots, a.Slots, 1), k.shared || a.Shared, k.value || a.Value != ""}
+		}
+	}
+	parts, users := map[string]*partition{}, map[string]map[string]bool{}
+	for _, o := range s.h.Ops {
+		k, used := kinds[o.Key]
+		if !used || !tellsOfLock(o) {
+			continue
+		}
+		p := parts[o.Key]
+		if p == nil {
+			p = &partition{name: o.Key, model: lockModel(k)}
+			parts[o.Key], users[o.Key] = p, map[string]bool{}
+		}
+		p.add(o)
+		if o.F != history.Acquire {
+			continue
+		}
+		if o.Kind == history.Fail && o.Code == string(api.CodeSessionExpired) {
+			// It may have held the lock until its session ended, and was told only that.
+			p.span(step{op: o, perhaps: true}, o.Process, o.Call, ops.Never)
+		}
+		if o.Session == "" && o.Kind == history.Info { // its session may end whenever it likes
+			p.span(step{kill: owner(o)}, len(s.h.Ops)+1, o.Call, ops.Never)
+		} else {
+			users[o.Key][o.Session] = true
+		}
+	}
+	for _, p := range group(parts) {
+		for _, id := range slices.Sorted(maps.Keys(users[p.name])) {
+			s.expire(p, id)
+		}
+		switch k := kinds[p.name]; {
+		case k.value:
+			elections = append(elections, p)
+		case k.slots > 1:
+			semaphores = append(semaphores, p)
+		default:
+			plain = append(plain, p)
+		}
+	}
+	return plain, semaphores, elections
+}
+
+// tellsOfLock reports whether what became of o depends on a lock.
+func tellsOfLock(o *ops.Op) bool {
+	switch o.F {
+	case history.Acquire:
+		return o.Kind != history.Fail || o.Code == string(api.CodeLockHeld) && o.Answered() || o.Code == string(api.CodeSessionExpired)
+	case history.Release:
+		return o.Kind != history.Fail || o.Code == string(api.CodeStaleFence)
+	case history.Holder:
+		return o.Kind == history.OK || o.Kind == history.Fail && o.Code == string(api.CodeLockUnknown)
+	}
+	return false
+}

@@ -1,0 +1,155 @@
+//go:build linux
+
+package run
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prytany/prytany/jepsen/check"
+	"github.com/prytany/prytany/jepsen/decided"
+	"github.com/prytany/prytany/jepsen/history"
+	"github.com/prytany/prytany/jepsen/nemesis"
+	"github.com/prytany/prytany/jepsen/ops"
+	"github.com/prytany/prytany/jepsen/verdict"
+	"github.com/prytany/prytany/jepsen/world"
+)
+
+// TestMain is also a process of clients: the runs of these tests start this program
+// again.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == ClientCommand {
+		if err := Client(context.Background(), os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// binary builds the service.
+func binary(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "prytany")
+	cmd := exec.Command("go", "build", "-o", name, "github.com/prytany/prytany/cmd/prytany")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return name
+}
+
+// A whole run with real processes, faults of processes and, where there are networks
+// of the nodes' own, of those: it comes to its end, all that belongs to it is there,
+// and nothing is wrong with the service.
+func TestRun(t *testing.T) {
+	a := world.Probe()
+	if a.Network != "" {
+		if os.Getenv("REQUIRE_NETNS") == "1" {
+			t.Fatalf("REQUIRE_NETNS is 1 and there are no networks: %s", a.Network)
+		}
+		t.Logf("without faults of the network: %s", a.Network)
+	}
+	faults, left, err := nemesis.Select("kill,isolate,loss,pause-client", func(n nemesis.Need) string {
+		if n == nemesis.Network {
+			return a.Network
+		}
+		return ""
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	o := Options{
+		Binary: binary(t), Nodes: 3, Clients: 2, Time: 15 * time.Second, Seed: 1, Faults: faults, Left: left, TTL: 2 * time.Second, Level: "info",
+		Workloads: []string{"register", "txn", "lock", "sessions", "watch"}, Out: dir, Abilities: a, Name: "test", Say: t.Logf,
+	}
+	rec, err := Do(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rec.Breaches) > 0 || rec.Done == 0 {
+		t.Errorf("%d faults were done; breaches: %q", rec.Done, rec.Breaches)
+	}
+	f, err := os.Open(filepath.Join(dir, "history.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	r, events, err := history.Read(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := ops.Pair(r, events)
+	if !h.Complete || len(h.Problems) > 0 || len(h.Windows()) != rec.Done || strings.Join(r.Nodes, " ") != "n1 n2 n3" {
+		t.Errorf("complete %t, problems %v, %d faults of %d, nodes %v", h.Complete, h.Problems, len(h.Windows()), rec.Done, r.Nodes)
+	}
+	var nodes []decided.Node
+	for _, name := range r.Nodes {
+		f, err := os.Open(DecidedFile(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := decided.Read(f)
+		_ = f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, n)
+	}
+	// How much is done in that time is the machine's affair.
+	v := check.Run(h, decided.Merge(nodes), check.Options{MinBefore: 1, MinAfter: 1})
+	for _, c := range v.Checks {
+		if c.Outcome == verdict.Failed || c.Outcome == verdict.Rejected {
+			t.Errorf("%s: %s %+v", c.Name, c.Detail, c.Offenders)
+		}
+	}
+}
+
+// A run that is broken off leaves nothing but what it has written down.
+func TestInterruptedRunCleansUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	a := world.Probe()
+	dir := t.TempDir()
+	defer cancel()
+	go func() { // while it works: it is not known how long the nodes take to start
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(dir, "history.ndjson")); err == nil {
+				time.AfterFunc(time.Second, cancel)
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	_, err := Do(ctx, Options{
+		Binary: binary(t), Nodes: 3, Clients: 1, Time: time.Minute, Seed: 1, Faults: []string{"pause-follower"}, TTL: 2 * time.Second, Level: "info",
+		Workloads: []string{"register"}, Out: dir, Abilities: a, Name: "test", Say: t.Logf,
+	})
+	if err == nil {
+		t.Error("a run that was broken off says nothing")
+	}
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), "prytany-jepsen-*"))
+	for _, dir := range left {
+		if strings.Contains(dir, "-"+strconv.Itoa(os.Getpid())+"-") {
+			t.Errorf("left: %s", dir)
+		}
+	}
+	f, err := os.Open(filepath.Join(dir, "history.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	r, events, err := history.Read(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ops.Pair(r, events).Complete {
+		t.Error("its history says that it came to its end")
+	}
+}
