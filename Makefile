@@ -14,7 +14,7 @@ FUZZTIME    ?= 20s
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build static binaries into bin/
@@ -38,11 +38,15 @@ check: ## gofmt, go vet, staticcheck, go mod tidy -diff
 # those many times slower, and single-threaded searches have no races.
 .PHONY: race
 race: ## run the tests under the race detector, long searches left out
-	$(GO) test -race -short ./...
+	$(GO) test -race -short -timeout=25m ./...
 
 .PHONY: sim
 sim: ## simulate N clusters, from seed SEED on
 	$(GO) test ./internal/sim -count=1 -timeout=0 -from=$(SEED) -seeds=$(N)
+
+.PHONY: sabotage
+sabotage: ## show that the tests of the checkers in jepsen/ notice weakened ones
+	$(GO) test -tags sabotage ./jepsen/check -count=1 -run=Sabotage -v
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME
@@ -57,9 +61,38 @@ fuzz: ## run every fuzz target for FUZZTIME
 bench: ## run the benchmarks
 	$(GO) test -run='^$$' -bench=. -benchmem ./...
 
+.PHONY: scale
+scale: build ## measure many sessions, waiters and watchers on three nodes
+	$(GO) run ./internal/scale -prytany bin/prytany
+
+.PHONY: bench-groups
+bench-groups: build ## measure a thousand groups on three nodes, and write the table into docs/performance.md
+	$(GO) run ./internal/scale/groups -prytany bin/prytany -doc docs/performance.md
+
+.PHONY: failover
+failover: build ## measure leader failures with real processes in network namespaces
+	$(GO) run ./internal/failover -prytany bin/prytany
+
+# Where runs of `make jepsen` leave their histories and reports.
+JEPSEN_OUT  ?= jepsen-out
+
+.PHONY: jepsen
+jepsen: build ## break real clusters for five minutes while clients work, and check what they were told
+	bin/prytany-jepsen run --prytany bin/prytany --out $(JEPSEN_OUT) --seed $(SEED) --runs 3 --time 75s --keep-going
+	bin/prytany-jepsen run --prytany bin/prytany --out $(JEPSEN_OUT)/control --seed $(SEED) --time 30s --nemesis pause-client --workload lock-unfenced,register --must-lose
+
+.PHONY: jepsen-ci
+jepsen-ci: build ## the same for less than four minutes, with nothing left out
+	REQUIRE_NETNS=1 bin/prytany-jepsen run --prytany bin/prytany --out $(JEPSEN_OUT) --seed $(SEED) --runs 3 --time 40s
+	REQUIRE_NETNS=1 bin/prytany-jepsen run --prytany bin/prytany --out $(JEPSEN_OUT)/control --seed $(SEED) --time 25s --nemesis pause-client --workload lock-unfenced,register --must-lose
+
 .PHONY: demo
 demo: build ## start three nodes, take a lock, stop
 	.ci/demo
+
+.PHONY: groups-demo
+groups-demo: build ## grow a cluster to five nodes, use many groups, replace, move, remove
+	.ci/groups-demo
 
 .PHONY: clean
 clean: ## remove what was built
