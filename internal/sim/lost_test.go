@@ -26,17 +26,7 @@ func TestLostDisks(t *testing.T) {
 	if testing.Short() {
 		n = 3
 	}
-	var sum Stats
-	for seed := uint64(1); seed <= n; seed++ {
-		r, err := Run(lossy(seed))
-		if err == nil {
-			err = checkHistory(r)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum.add(&r.Stats)
-	}
+	sum := wantWell(t, n, lossy)
 	t.Logf("%d disks lost, %d reconfigurations, %d operations", sum.Lost, sum.Reconfigured, sum.Done)
 	if sum.Lost < int(n) || sum.Reconfigured < sum.Lost {
 		t.Errorf("%d disks lost and %d reconfigurations in %d runs: too few to show anything", sum.Lost, sum.Reconfigured, n)
@@ -50,20 +40,11 @@ func TestAmnesiaIsCaught(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a long search in one goroutine")
 	}
-	const within = 40
-	for seed := uint64(1); seed <= within; seed++ {
+	wantCaught(t, 40, func(seed uint64) Options {
 		o := lossy(seed)
 		o.Hooks.Amnesia = true
-		r, err := Run(o)
-		if err == nil {
-			err = checkHistory(r)
-		}
-		if f, ok := err.(*Failure); ok && f.Invariant != "liveness" {
-			t.Logf("seed %d: %s after %v: %.200s", seed, f.Invariant, f.At, f.Detail)
-			return
-		}
-	}
-	t.Errorf("not caught in %d seeds", within)
+		return o
+	})
 }
 
 // rolling returns the run of a seed in which disks are put back to older copies.
@@ -80,17 +61,7 @@ func TestRollbacks(t *testing.T) {
 	if testing.Short() {
 		n = 3
 	}
-	var sum Stats
-	for seed := uint64(1); seed <= n; seed++ {
-		r, err := Run(rolling(seed))
-		if err == nil {
-			err = checkHistory(r)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum.add(&r.Stats)
-	}
+	sum := wantWell(t, n, rolling)
 	t.Logf("%d disks rolled back, %d identities quarantined, %d reconfigurations, %d operations", sum.RolledBack, sum.Quarantined, sum.Reconfigured, sum.Done)
 	if sum.RolledBack < int(n) || sum.Quarantined != sum.RolledBack {
 		t.Errorf("%d disks rolled back and %d identities quarantined in %d runs", sum.RolledBack, sum.Quarantined, n)
@@ -103,11 +74,36 @@ func TestRollbackIsCaught(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a long search in one goroutine")
 	}
-	const within = 40
-	for seed := uint64(1); seed <= within; seed++ {
+	wantCaught(t, 40, func(seed uint64) Options {
 		o := rolling(seed)
 		o.Hooks.Gullible = true
-		r, err := Run(o)
+		return o
+	})
+}
+
+// wantWell runs n seeds, each with what run makes of it, wants all to be well, and
+// returns what happened in them together.
+func wantWell(t *testing.T, n uint64, run func(seed uint64) Options) (sum Stats) {
+	t.Helper()
+	for seed := uint64(1); seed <= n; seed++ {
+		r, err := Run(run(seed))
+		if err == nil {
+			err = checkHistory(r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.add(&r.Stats)
+	}
+	return sum
+}
+
+// wantCaught runs seeds until one violates something other than liveness, and wants
+// that of one within so many.
+func wantCaught(t *testing.T, within uint64, run func(seed uint64) Options) {
+	t.Helper()
+	for seed := uint64(1); seed <= within; seed++ {
+		r, err := Run(run(seed))
 		if err == nil {
 			err = checkHistory(r)
 		}
