@@ -122,8 +122,15 @@ func supervise(o options) (err error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	apart, err := setAutogroups("")
+	if err != nil {
+		return err
+	}
 	w, err := makeWorld()
-	defer func() { err = errors.Join(err, w.sweep()) }()
+	defer func() {
+		_, unset := setAutogroups(apart)
+		err = errors.Join(err, unset, w.sweep())
+	}()
 	if err != nil {
 		return err
 	}
