@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,10 +72,8 @@ func ReadDir(dir string) (Node, error) {
 		return Node{}, fmt.Errorf("decided: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	for _, name := range []string{"log.db", "node.db"} {
-		if err := copyFile(filepath.Join(tmp, name), filepath.Join(dir, name)); err != nil {
-			return Node{}, fmt.Errorf("decided: %w", err)
-		}
+	if err := copyDir(tmp, dir); err != nil {
+		return Node{}, fmt.Errorf("decided: %w", err)
 	}
 	s, err := storage.Open(tmp, storage.Options{})
 	if err != nil {
@@ -86,6 +85,25 @@ func ReadDir(dir string) (Node, error) {
 		return Node{}, fmt.Errorf("decided: a copy of %s: %w", dir, err)
 	}
 	return nodeOf(s.Identity().Name, s.Identity().Node, d), nil
+}
+
+// copyDir copies the files in and below a directory, whatever kind of log it has.
+func copyDir(to, from string) error {
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from, path)
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir():
+			return os.MkdirAll(filepath.Join(to, name), 0o700)
+		case !e.Type().IsRegular():
+			return fmt.Errorf("%s is no file", path)
+		}
+		return copyFile(filepath.Join(to, name), path)
+	})
 }
 
 // copyFile copies a file that nobody writes to.
