@@ -62,6 +62,7 @@ type Disk struct {
 	WriteMS    float64 `json:"write_ms,omitempty"` // what the last durable write took, or the present one has taken, if that is more
 	FreeBytes  int64   `json:"free_bytes,omitempty"`
 	StoreBytes int64   `json:"store_bytes,omitempty"`
+	Log        string  `json:"log,omitempty"` // how promises and votes are kept: "append" or "bolt"
 }
 
 // Health is whether a node should lead, as it judges itself.

@@ -225,7 +225,7 @@ func (n *Node) disk() api.Disk {
 	s := n.diskHealth()
 	return api.Disk{
 		Healthy: s.well, Reason: s.why, WriteMS: millis(s.took.Nanoseconds()),
-		FreeBytes: freeBytes(n.store.Dir()), StoreBytes: n.store.Size(),
+		FreeBytes: freeBytes(n.store.Dir()), StoreBytes: n.store.Size(), Log: n.store.LogStore(),
 	}
 }
 

@@ -294,6 +294,9 @@ func (s *Store) openSnapshots() error {
 	return explain(s.files.dir, s.files.open(used))
 }
 
+// LogStore returns how the directory keeps its log: [LogBolt] or [LogAppend].
+func (s *Store) LogStore() string { return s.kind }
+
 // Size returns the bytes that the directory's files take.
 func (s *Store) Size() (n int64) {
 	if st, err := os.Stat(s.path(nodeFile)); err == nil {

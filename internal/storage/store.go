@@ -94,6 +94,7 @@ type Store struct {
 	dir   string
 	log   *slog.Logger
 	votes voteLog
+	kind  string // of votes
 	node  *bbolt.DB
 	probe prober
 	files snapshotFiles
@@ -194,6 +195,7 @@ func (s *Store) openVotes(bolt *bbolt.Options, opts Options) error {
 		return err
 	}
 	var is root
+	s.kind = kind
 	if kind == LogAppend {
 		is, err = s.openAppend(opts)
 	} else {

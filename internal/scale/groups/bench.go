@@ -97,6 +97,15 @@ type load struct {
 	took time.Duration
 }
 
+// cpu is the processor time that all nodes together have used.
+func (b *bench) cpu() (sum time.Duration, err error) {
+	all, err := b.c.Usages()
+	for _, u := range all {
+		sum += u.CPU
+	}
+	return sum, err
+}
+
 // watch looks at idle nodes.
 func (b *bench) watch(ctx context.Context) (l load, err error) {
 	select {
@@ -104,19 +113,12 @@ func (b *bench) watch(ctx context.Context) (l load, err error) {
 	case <-ctx.Done():
 		return l, context.Cause(ctx)
 	}
-	cpu := func() (sum time.Duration, err error) {
-		all, err := b.c.Usages()
-		for _, u := range all {
-			sum += u.CPU
-		}
-		return sum, err
-	}
 	begin := time.Now()
 	before, err := readTraffic()
 	if err != nil {
 		return l, err
 	}
-	used, err := cpu()
+	used, err := b.cpu()
 	if err != nil {
 		return l, err
 	}
@@ -129,7 +131,7 @@ func (b *bench) watch(ctx context.Context) (l load, err error) {
 	if err != nil {
 		return l, err
 	}
-	now, err := cpu()
+	now, err := b.cpu()
 	return load{after.minus(before), now - used, time.Since(begin)}, err
 }
 

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
@@ -24,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/internal/scale/fleet"
 )
 
@@ -38,6 +40,7 @@ type options struct {
 	doc    string
 	asJSON bool
 	bars   bool
+	log    string // kind
 	inside bool
 }
 
@@ -60,6 +63,7 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.doc, "doc", "", "put the table into this `file`, between the marks of groups")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	f.BoolVar(&o.bars, "bars", false, "fail if a bar is missed")
+	f.StringVar(&o.log, "log-store", "", "start nodes with --log-store `KIND`, not as they do by themselves")
 	f.BoolVar(&o.inside, "inside", false, "internal: work in this network namespace")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -110,13 +114,21 @@ func measure(ctx context.Context, o options) error {
 
 // run measures everything; figures hold what was measured before an error.
 func run(ctx context.Context, o options) (figures []figure, err error) {
-	c, err := fleet.Start(ctx, o.binary, 3)
+	var more []string
+	if o.log != "" {
+		more = []string{"--log-store", o.log}
+	}
+	c, err := fleet.Start(ctx, o.binary, 3, more...)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Stop()
 	b := &bench{options: o, c: c}
-	figures = append(figures, figure{What: "machine", Value: fmt.Sprintf("%d cores, %s", runtime.NumCPU(), runtime.Version()), OK: true})
+	st, err := fleet.Ask[api.Status](ctx, c.Nodes[0], c.Nodes[0].HTTP1, http.MethodGet, "/v1/status", "")
+	if err != nil {
+		return nil, err
+	}
+	figures = append(figures, figure{What: "machine", Value: fmt.Sprintf("%d cores, %s; log %s", runtime.NumCPU(), runtime.Version(), st.Disk.Log), OK: true})
 	for _, phase := range []func(context.Context) ([]figure, error){b.idleAndCreation, b.restarts, b.failover, b.writers, b.verify} {
 		if ctx.Err() != nil {
 			return figures, context.Cause(ctx)

@@ -24,17 +24,20 @@ func (b *bench) writers(ctx context.Context) (out []figure, err error) {
 	busy := min(b.busy, b.groups)
 	for _, direct := range []bool{false, true} {
 		var one, many []float64
+		var cost [2]float64 // µs of the nodes' processor time for a write
 		for i := range b.rounds {
 			say("%d writers, round %d of %d", clients, i+1, b.rounds)
 			for _, n := range []int{1, busy} {
-				rate, err := b.write(ctx, n, direct)
+				rate, us, err := b.write(ctx, n, direct)
 				if err != nil {
 					return out, err
 				}
 				if n == 1 {
 					one = append(one, rate)
+					cost[0] += us / float64(b.rounds)
 				} else {
 					many = append(many, rate)
+					cost[1] += us / float64(b.rounds)
 				}
 			}
 		}
@@ -45,7 +48,8 @@ func (b *bench) writers(ctx context.Context) (out []figure, err error) {
 		how := map[bool]string{false: "at all nodes in turn", true: "at the node that leads"}[direct]
 		ratio := median(ratios)
 		out = append(out, within(fmt.Sprintf("%d writers %s, %d busy groups against 1, %d pairs of %v", clients, how, busy, b.rounds, b.round),
-			fmt.Sprintf("%.0f a second against %.0f (medians); ratio %.2f (%s)", median(many), median(one), ratio, numbers(ratios)), "≥ 1", ratio >= 1))
+			fmt.Sprintf("%.0f a second against %.0f (medians); ratio %.2f (%s); %.0f µs of the nodes' processor time for a write against %.0f",
+				median(many), median(one), ratio, numbers(ratios), cost[1], cost[0]), "≥ 1", ratio >= 1))
 	}
 	return out, nil
 }
@@ -84,12 +88,17 @@ func (b *bench) targets(ctx context.Context, n int, direct bool) (at []*fleet.Pr
 	return at, nil
 }
 
-// write lets all clients write to n groups for a round and returns the rate. Values
+// write lets all clients write to n groups for a round and returns the rate, and the
+// nodes' processor time for one write in µs. Values
 // are the numbers of the writes of one client, so that a lost one can be told.
-func (b *bench) write(ctx context.Context, n int, direct bool) (rate float64, err error) {
+func (b *bench) write(ctx context.Context, n int, direct bool) (rate, us float64, err error) {
 	at, err := b.targets(ctx, n, direct)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
+	}
+	used, err := b.cpu()
+	if err != nil {
+		return 0, 0, err
 	}
 	padding := strings.Repeat("x", 250)
 	var count atomic.Int64
@@ -120,10 +129,14 @@ func (b *bench) write(ctx context.Context, n int, direct bool) (rate float64, er
 	}
 	all.Wait()
 	if first != nil {
-		return 0, first
+		return 0, 0, first
 	}
 	rate = float64(count.Load()) / time.Since(begin).Seconds()
-	return rate, b.check(ctx, n)
+	now, err := b.cpu()
+	if err != nil {
+		return 0, 0, err
+	}
+	return rate, float64((now - used).Microseconds()) / float64(count.Load()), b.check(ctx, n)
 }
 
 // key is what a client writes to while n groups are busy.

@@ -139,6 +139,9 @@ func diskText(d api.Disk) string {
 	if d.FreeBytes > 0 {
 		text += fmt.Sprintf(", %.1f GiB free", float64(d.FreeBytes)/(1<<30))
 	}
+	if d.Log != "" {
+		text += ", log " + d.Log
+	}
 	return text
 }
 
