@@ -12,7 +12,7 @@ const (
 	LogAppend = "append" // log.wal, a directory of segments; see package wal
 
 	// DefaultLogStore is what a new directory gets that is not told otherwise.
-	DefaultLogStore = LogBolt
+	DefaultLogStore = LogAppend
 )
 
 // An entry is a record and its place in the log.
