@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -19,9 +20,9 @@ type writer struct {
 	group, key string
 	urls       []string // of nodes, the first one asked first
 	changes    atomic.Int64
-	unknown    int           // attempts of which nobody could tell what became of them
-	longest    time.Duration // that an attempt took
-	err        error
+	unknown    int                   // attempts of which nobody could tell what became of them
+	longest    time.Duration         // that an attempt took
+	err        atomic.Pointer[error] // why it has stopped
 }
 
 func (w *writer) path() string { return "/v1/groups/" + w.group + "/config/" + w.key }
@@ -38,11 +39,17 @@ func (w *writer) run(t *testing.T, stop <-chan struct{}) {
 		i := w.changes.Load() + 1
 		put, err := w.change(t, i, append(match, "Idempotency-Key", fmt.Sprintf("%s-%d", w.key, i)))
 		if err != nil {
-			w.err = fmt.Errorf("change %d of %s in %s: %w", i, w.key, w.group, err)
+			err = fmt.Errorf("change %d of %s in %s: %w", i, w.key, w.group, err)
+			w.err.Store(&err)
 			return
 		}
 		match = []string{"If-Match", strconv.Quote(strconv.FormatUint(put.Revision, 10))}
 		w.changes.Store(i)
+		if err := w.read(t, i); err != nil {
+			err = fmt.Errorf("read of %s in %s after change %d: %w", w.key, w.group, i, err)
+			w.err.Store(&err)
+			return
+		}
 	}
 }
 
@@ -71,6 +78,25 @@ func (w *writer) change(t *testing.T, i int64, header []string) (put api.Put, er
 	}
 }
 
+// read reads what change i has left, at any node: nobody else changes it, and reads are
+// linearizable.
+func (w *writer) read(t *testing.T, i int64) error {
+	for try := range int64(1000) {
+		begun := time.Now()
+		status, body := call(t, http.MethodGet, w.urls[(i+try)%int64(len(w.urls))]+w.path(), "")
+		w.longest = max(w.longest, time.Since(begun))
+		switch {
+		case status == http.StatusOK && body == fmt.Sprint(i):
+			return nil
+		case status == http.StatusServiceUnavailable || status == 0:
+			time.Sleep(10 * time.Millisecond)
+		default:
+			return fmt.Errorf("%d %s", status, body)
+		}
+	}
+	return errors.New("no answer")
+}
+
 // writers has one client of each node change an entry in each of the groups. The
 // function that it returns waits until each of them has made so many changes more.
 func writers(t *testing.T, c *Cluster, groups ...string) (all []*writer, more func(n int64), end func()) {
@@ -90,7 +116,12 @@ func writers(t *testing.T, c *Cluster, groups ...string) (all []*writer, more fu
 		t.Helper()
 		for _, w := range all {
 			from := w.changes.Load()
-			until(t, "changes of "+w.key+" in "+w.group, func() bool { return w.changes.Load() >= from+n })
+			until(t, "changes of "+w.key+" in "+w.group, func() bool {
+				if err := w.err.Load(); err != nil {
+					t.Fatal(*err)
+				}
+				return w.changes.Load() >= from+n
+			})
 		}
 	}
 	return all, more, sync.OnceFunc(func() { close(stop); running.Wait() })
@@ -128,8 +159,8 @@ func TestVotersComeAndGoUnderWrites(t *testing.T) {
 
 	changes, unknown, longest := int64(0), 0, time.Duration(0)
 	for _, w := range all {
-		if w.err != nil {
-			t.Error(w.err)
+		if err := w.err.Load(); err != nil {
+			t.Error(*err)
 		}
 		changes, unknown, longest = changes+w.changes.Load(), unknown+w.unknown, max(longest, w.longest)
 		for _, s := range c.States() {
