@@ -113,10 +113,11 @@ func (c *call) request() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// countReplicas checks a wanted number of voters.
+// countReplicas checks a wanted number of voters. Where 0 is allowed it stands for a
+// number that was not said.
 func (c *call) countReplicas(n, low int) {
 	if n < low || n > api.MaxReplicas {
-		limit := fmt.Sprintf("%d to %d", low, api.MaxReplicas)
+		limit := fmt.Sprintf("1 to %d", api.MaxReplicas)
 		c.Invalid("replicas", strconv.Itoa(n), limit, "replicas must be from %s; got %d", limit, n)
 	}
 }
@@ -201,7 +202,7 @@ func (c *call) rebalance() error {
 	var in api.Rebalance
 	c.object(check.Fields{"dry_run": &in.DryRun, "limit": &in.Limit})
 	if n := in.Limit; n < 0 || n > api.MaxSteps {
-		limit := fmt.Sprintf("0 to %d", api.MaxSteps)
+		limit := fmt.Sprintf("1 to %d", api.MaxSteps)
 		c.Invalid("limit", strconv.Itoa(n), limit, "limit must be from %s; got %d", limit, n)
 	}
 	if c.Bad != nil {

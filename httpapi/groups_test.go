@@ -215,6 +215,22 @@ func TestCreateGroup(t *testing.T) {
 	}
 }
 
+// A refusal names the bounds that hold, not those of the decoder, for which 0 is what
+// was not said, and fields that the request takes.
+func TestGroupBoundsAreTold(t *testing.T) {
+	for _, tc := range []struct{ method, target, body, detail, limit string }{
+		{"POST", "/v1/groups", `{"name":"a","replicas":10}`, "replicas must be from 1 to 9; got 10", "1 to 9"},
+		{"PATCH", "/v1/groups/orders", `{"replicas":0}`, "replicas must be from 1 to 9; got 0", "1 to 9"},
+		{"POST", "/v1/groups:rebalance", `{"limit":-1}`, "limit must be from 1 to 1000; got -1", "1 to 1000"},
+		{"POST", "/v1/groups", `[]`, "the body must be a JSON object; its fields here: name, near, replicas, zones", "a JSON object"},
+	} {
+		p := problemIn(t, send(t, grouped(&fakeGroups{group: orders}), tc.method, tc.target, tc.body))
+		if p.Detail != tc.detail || p.Limit != tc.limit {
+			t.Errorf("%s %s %s: %q, limit %q; want %q, %q", tc.method, tc.target, tc.body, p.Detail, p.Limit, tc.detail, tc.limit)
+		}
+	}
+}
+
 // Everything that is wrong with a request about groups and members is refused, with
 // what, and reaches nobody.
 func TestGroupsRefused(t *testing.T) {

@@ -37,7 +37,7 @@ func (c *call) elsewhere() {
 	case len(c.r.Header.Values(api.HeaderRelayed)) > 0:
 		c.Reject(problems.New(api.CodeNotMember, "group", c.group, "", "this node has no part in the group %q", problems.Short(c.group)))
 	case len(nodes) == 0 && !unknown:
-		c.Reject(problems.New(api.CodeNoLeader, "group", c.group, "", "this node knows nobody now who has the group %q, or whether there is one; ask another node", problems.Short(c.group)))
+		c.Reject(problems.New(api.CodeNoLeader, "group", c.group, "", "this node knows no member of the group %q that is alive, or cannot find out now whether there is such a group; ask another node", problems.Short(c.group)))
 	case len(nodes) == 0:
 		c.Reject(problems.New(api.CodeGroupUnknown, "group", c.group, "", "there is no group %q", problems.Short(c.group)))
 	}

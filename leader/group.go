@@ -55,6 +55,7 @@ type group struct {
 	moveAt   Instant // no advice to hand over before
 	mendAt   Instant // when to win back a voter that stands aside; never: none does
 	noMend   Instant // not before this
+	mends    int     // how often in a row
 	distance int64   // ns to a quorum and back, 0 if not known
 
 	grant   grant

@@ -3,8 +3,9 @@ package leader
 import "github.com/prytany/prytany/synod"
 
 const (
-	mendAfter = 2  // times Silence, for which a voter has stood aside
-	mendEvery = 20 // times Silence, between two times that a leader mends
+	mendAfter   = 2  // times Silence, for which a voter has stood aside
+	mendEvery   = 20 // times Silence, between the first two times that a leader mends
+	mendDoubles = 9  // how often that is doubled: with the usual Silence up to 68 min
 )
 
 // mend wins back voters that stand aside: they have promised to a ballot above the
@@ -12,8 +13,10 @@ const (
 // promises behind that withdrew, or were not supported for long enough. While a quorum
 // is left nothing stands still, but the group outlives one failure less. So the leader
 // begins a ballot of its own above that promise: no other node leads, and no acceptor
-// bound to this one refuses it. A link that flaps makes such candidates time and again;
-// the leader is patient, and mends no more often than now and then.
+// bound to this one refuses it. A link that flaps makes such candidates time and again,
+// and whoever begins a leadership gives all sessions their full time anew: a leader that
+// always mended would end none. So it is patient, and waits twice as long after each
+// time, until there was nothing to mend for as long as that can become.
 func (n *Node) mend(g *group, now Instant, out *Output) {
 	v := n.aside(g)
 	if v == nil || n.off.neverMends {
@@ -27,7 +30,11 @@ func (n *Node) mend(g *group, now Instant, out *Output) {
 	if now < g.mendAt || b.Round > synod.MaxRound {
 		return
 	}
-	g.mendAt, g.noMend = never, now+Instant(mendEvery*n.cfg.Silence)
+	every := Instant(mendEvery * n.cfg.Silence)
+	if now-g.noMend >= every<<mendDoubles {
+		g.mends = 0
+	}
+	g.mendAt, g.noMend, g.mends = never, now+every<<min(g.mends, mendDoubles), g.mends+1
 	out.Events = append(out.Events, Event{Kind: EvMend, Group: g.id, Node: v.Node, Ballot: b, Reason: reasonAside})
 	n.campaign(g, b, out)
 }

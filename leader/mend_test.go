@@ -70,9 +70,9 @@ func TestLeaderWinsVotersBack(t *testing.T) {
 	}
 }
 
-// TestLeaderMendsNowAndThen: a voter that stands aside again and again does not make a
-// leader that is always about to begin.
-func TestLeaderMendsNowAndThen(t *testing.T) {
+// TestLeaderMendsLessAndLess: a voter that stands aside again and again does not make a
+// leader that is always about to begin. Sessions that nobody renews would never end.
+func TestLeaderMendsLessAndLess(t *testing.T) {
 	d, f := leads(t)
 	well, gone := Report{Group: 1, Config: 1, Followed: ballot(1, 1)}, Report{Group: 1, Config: 1, Followed: ballot(2, 3)}
 	silence := Instant(d.n.cfg.Silence)
@@ -86,17 +86,39 @@ func TestLeaderMendsNowAndThen(t *testing.T) {
 	}
 
 	// It does not, and does it again under each new ballot.
-	for round := uint64(3); round < 12; round += 2 {
+	mends := func(round uint64) (took Instant) {
 		begin, got := d.now, []synod.Ballot(nil)
-		for len(got) == 0 && d.now < begin+2*mendEvery*silence {
+		for len(got) == 0 && d.now < begin+2*(mendEvery<<mendDoubles)*silence {
 			got, _ = d.answerEach(10*ms, map[synod.NodeID]Report{2: well, 3: gone})
 		}
-		want, took := []synod.Ballot{ballot(round, 1)}, d.now-begin
-		if !slices.Equal(got, want) || round > 3 && took < (mendEvery-1)*silence || took > (mendEvery+1)*silence {
-			t.Fatalf("campaigns with %v, after %v; want %v", got, took, want)
+		if want := []synod.Ballot{ballot(round, 1)}; !slices.Equal(got, want) {
+			t.Fatalf("campaigns with %v; want %v", got, want)
 		}
+		took = d.now - begin
 		f.Promised, f.Own = got[0], got[0]
 		d.facts(f)
 		well.Followed, gone.Followed = got[0], ballot(round+1, 3)
+		return took
+	}
+	round := uint64(3)
+	for i := range mendDoubles + 3 {
+		least, most := Instant(mendAfter)*silence, Instant(mendAfter+1)*silence
+		if i > 0 {
+			least = mendEvery << min(i-1, mendDoubles) * silence
+			most = least + silence
+		}
+		if took := mends(round); took < least-silence || took > most {
+			t.Errorf("the leader mends after %d ms, the %d. time; want %d to %d", took/ms, i+1, least/ms, most/ms)
+		}
+		round += 2
+	}
+
+	// What is long past makes it wait no longer.
+	d.answerEach(2*(mendEvery<<mendDoubles)*silence, map[synod.NodeID]Report{2: well, 3: well})
+	for i, want := range []Instant{mendAfter * silence, mendEvery * silence} {
+		if took := mends(round); took < want-silence || took > want+silence {
+			t.Errorf("the leader mends after %d ms, the %d. time after an hour of rest; want %d", took/ms, i+1, want/ms)
+		}
+		round += 2
 	}
 }

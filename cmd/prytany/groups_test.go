@@ -187,6 +187,8 @@ func TestGroupCommands(t *testing.T) {
 		{"group create web --replicas 5 --zone a,b --zone c --near n2", 0, `POST groups {"name":"web","replicas":5,"zones":["a","b","c"],"near":"n2"}`, "web 5 n1,n2 n1 -", ""},
 		{"group create web", 0, `POST groups {"name":"web"}`, "web 0 n1,n2 n1 -", ""},
 		{"group create web --replicas 0", 2, "", "", "prytany: group create: --replicas 0: want 1 or more"},
+		{"group create web --zone=", 2, "", "", "prytany: group create: --zone is empty\ntry: prytany group create web"},
+		{"group create web --near=", 2, "", "", "prytany: group create: --near is empty"},
 		{"group create", 2, "", "", "prytany: group create: missing NAME"},
 		{"group delete web", 2, "", "", "prytany: group delete: everything in web is lost; say --yes if that is what you want"},
 		{"group delete web --yes", 0, "DELETE groups/web", "", ""},

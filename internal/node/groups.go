@@ -173,19 +173,29 @@ func (n *Node) grouped(next http.Handler) http.Handler {
 		}
 		ctx, cancel := context.WithCancelCause(r.Context())
 		defer cancel(nil)
-		stop := context.AfterFunc(s.over, func() { cancel(n.ended(name, r.Method)) })
+		stop := context.AfterFunc(s.over, func() { cancel(n.ended(name, id, r.Method)) })
 		defer stop()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
 // ended is the answer to a request that was under way when the node gave up its part in
-// the group: what was to change something may have.
-func (n *Node) ended(name, method string) error {
-	if method == http.MethodGet || method == http.MethodHead {
-		return refuse(api.CodeGroupUnknown, "the group %s was deleted, or %s has no part in it any more", name, n.cfg.Name)
+// the group: what was to change something may have. A group that is in the directory
+// has not gone with it: others serve it, and this node passes on what comes next.
+func (n *Node) ended(name string, id paxos.GroupID, method string) error {
+	why := fmt.Sprintf("the group %s was deleted", name)
+	now, there := n.groupID(name)
+	there = there && now == id
+	if there {
+		why = fmt.Sprintf("%s has given up its part in the group %s meanwhile; ask again", n.cfg.Name, name)
 	}
-	return refuse(api.CodeOutcomeUnknown, "the group %s was deleted, or %s has no part in it any more", name, n.cfg.Name)
+	switch {
+	case method != http.MethodGet && method != http.MethodHead:
+		return refuse(api.CodeOutcomeUnknown, "%s", why)
+	case there:
+		return refuse(api.CodeNoLeader, "%s", why)
+	}
+	return refuse(api.CodeGroupUnknown, "%s", why)
 }
 
 // openSteward makes what looks after the groups.

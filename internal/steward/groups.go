@@ -100,7 +100,7 @@ func (s *Steward) group(name string) (*directory.Group, error) {
 	if g := s.cfg.Directory.View().Named(name); g != nil {
 		return g, nil
 	}
-	p := refuse(api.CodeGroupUnknown, "there is no such group")
+	p := refuse(api.CodeGroupUnknown, "there is no group %q", name)
 	p.Name = name
 	return nil, p
 }

@@ -45,7 +45,7 @@ func (c *Checker) objectAt(path string, text []byte, want Fields) (given map[str
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		c.Invalid(field, string(text), "a JSON object", `%s must be a JSON object such as {"ttl":"15s"}`, what)
+		c.Invalid(field, string(text), "a JSON object", "%s must be a JSON object; its fields here: %s", what, names(want))
 		return given
 	}
 	for d.More() {
@@ -63,6 +63,11 @@ func (c *Checker) objectAt(path string, text []byte, want Fields) (given map[str
 	return given
 }
 
+// names lists the fields that an object may have.
+func names(want Fields) string {
+	return cmp.Or(strings.Join(slices.Sorted(maps.Keys(want)), ", "), "none")
+}
+
 // member decodes one member of the object at path.
 func (c *Checker) member(d *json.Decoder, path string, want Fields, seen map[string]bool) bool {
 	var raw json.RawMessage
@@ -77,8 +82,8 @@ func (c *Checker) member(d *json.Decoder, path string, want Fields, seen map[str
 	case err != nil:
 		c.Invalid("body", "", "a JSON object", "the body is not JSON: %v", err)
 	case !known:
-		takes := strings.Join(slices.Sorted(maps.Keys(want)), ", ")
-		c.Invalid(field, string(raw), takes, "there is no field %q here; there is: %s", problems.Short(field), cmp.Or(takes, "none"))
+		takes := names(want)
+		c.Invalid(field, string(raw), takes, "there is no field %q here; there is: %s", problems.Short(field), takes)
 	case seen[name]:
 		c.Invalid(field, string(raw), "once", "the field %s is there twice", field)
 	default:

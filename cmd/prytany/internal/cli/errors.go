@@ -76,7 +76,7 @@ func (a *App) Classify(err error) *Error {
 	}
 	switch {
 	case errors.Is(err, client.ErrUnknownOutcome):
-		return Failure(CodeUnknown, "outcome unknown: %s; the change may have happened or may still", cause(p, err)).Try("prytany status, and look before you repeat it")
+		return Failure(CodeUnknown, "outcome unknown: %s; the change may have happened or may still", doubt(p, err)).Try("prytany status, and look before you repeat it")
 	case errors.Is(err, client.ErrHeld):
 		return Failure(CodeRefused, "%s", HeldText(p, text)).Try("prytany locks")
 	case p != nil && p.Code == string(api.CodeGroupUnknown):
@@ -148,6 +148,16 @@ func cause(p *client.ProblemError, err error) string {
 		return p.Detail
 	}
 	return RootCause(err).Error()
+}
+
+// doubt says why nobody can tell what became of a change. What was met last may be a
+// node that refuses connections; that is not the one that leaves it open.
+func doubt(p *client.ProblemError, err error) string {
+	why := cause(p, err)
+	if op, ok := errors.AsType[*net.OpError](err); p == nil && ok && op.Op == "dial" {
+		return fmt.Sprintf("a node that was asked has not answered in time (another one: %s)", why)
+	}
+	return why
 }
 
 // isTLS reports whether the two sides did not trust each other.

@@ -1,12 +1,14 @@
 package groups
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/cmd/prytany/internal/cli"
 	"github.com/prytany/prytany/internal/api"
 )
@@ -136,7 +138,10 @@ Exit code 4: some steps could not be begun; the table says why.`,
 				return err
 			}
 			out, err := send[api.Rebalanced](cmd.Context(), c, http.MethodPost, "groups:rebalance", in)
-			if err != nil {
+			switch {
+			case err != nil && in.DryRun && errors.Is(err, client.ErrUnknownOutcome):
+				return cli.Failure(cli.CodeUnavailable, "no answer in time; nothing was to be done, and nothing has been").Try("prytany status")
+			case err != nil:
 				return refused(err, "")
 			}
 			if err := a.showSteps(out); err != nil || out.DryRun {

@@ -97,6 +97,16 @@ least to do. Returns when the group has a leader.`,
 			if in.Replicas < 0 || cmd.Flags().Changed("replicas") && in.Replicas == 0 {
 				return cli.Usage("group create: --replicas %d: want 1 or more", in.Replicas).Try("prytany group create " + cli.Shown(in.Name) + " --replicas 3")
 			}
+			empty := "" // the flag that was given nothing, by a script whose variable is not set
+			switch f := cmd.Flags(); {
+			case f.Changed("zone") && len(in.Zones) == 0:
+				empty = "zone"
+			case f.Changed("near") && in.Near == "":
+				empty = "near"
+			}
+			if empty != "" {
+				return cli.Usage("group create: --%s is empty", empty).Try("prytany group create " + cli.Shown(in.Name))
+			}
 			c, err := a.NodeClient()
 			if err != nil {
 				return err

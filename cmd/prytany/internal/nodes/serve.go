@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -187,6 +188,9 @@ func (a app) serve(ctx context.Context, cfg serveConfig) error {
 		Version: a.Version, Voters: cfg.Voters, Hosts: cfg.Hosts, LeaseReads: cfg.LeaseReads, Log: log,
 		ReplaceAfter: cfg.ReplaceAfter, ReplaceFrom: cfg.ReplaceFrom,
 	})
+	if errors.Is(err, storage.ErrQuarantined) || errors.Is(err, storage.ErrRemoved) {
+		return cli.Failure(cli.CodeError, "%v", err) // which says what to do
+	}
 	if err != nil {
 		return cli.Failure(cli.CodeError, "%v", err).Try("prytany serve --help")
 	}
