@@ -140,15 +140,13 @@ func (b *bench) remembering(ctx context.Context, name string, round int) error {
 		if _, err := w.verify(ctx); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		load := fmt.Sprintf(", %.0f puts a second for %s", b.rate, b.warmup+5*b.duration)
-		b.note("resident memory of a node"+load, "MiB", name, round, float64(used.Resident)/(1<<20))
+		text := fmt.Sprintf(", %.0f puts a second for %s", b.rate, b.warmup+5*b.duration)
+		b.note("resident memory of a node"+text, "MiB", name, round, float64(used.Resident)/(1<<20))
 		b.note("… of that without files", "MiB", name, round, float64(used.Private)/(1<<20))
-		b.note("latency at 99 %"+load, "ms", name, round, ms(load99(res)))
+		b.note("latency at 99 %"+text, "ms", name, round, ms(load.Quantile(res.Kinds[0].Latency, 99)))
 		return nil
 	})
 }
-
-func load99(res load.Result) time.Duration { return load.Quantile(res.Kinds[0].Latency, 99) }
 
 // idling measures what nodes cost when nothing happens, and what sessions that do
 // nothing but live add to that.
@@ -192,7 +190,7 @@ func (b *bench) idling(ctx context.Context, name string, round int) error {
 		b.note("processor time of three idle nodes", "% of a core", name, round, share(quiet))
 		text := fmt.Sprintf(" %d idle sessions", b.sessions)
 		b.note("processor time of three nodes with"+text, "% of a core", name, round, share(busy))
-		b.note("resident memory that a node grows by with"+text, "MiB", name, round, float64(busy.Resident-quiet.Resident)/(1<<20))
+		b.note("resident memory of a node, without files, with"+text, "MiB", name, round, float64(busy.Private)/(1<<20))
 		return nil
 	})
 }

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -141,13 +141,17 @@ func (b *bench) profile(s peer.System, c cell, round int) (stop func() error) {
 	count := exec.Command("perf", "stat", "-D", delay, "-x", ";", "-p", all, "-o", name+".stat", "-e",
 		"raw_syscalls:sys_enter,syscalls:sys_enter_fdatasync,syscalls:sys_enter_fsync,syscalls:sys_enter_futex,syscalls:sys_enter_read,syscalls:sys_enter_write,syscalls:sys_enter_epoll_pwait,context-switches",
 		"--", "sleep", seconds)
-	record.Stderr, count.Stderr = os.Stderr, os.Stderr
+	var said [2]bytes.Buffer
+	record.Stderr, count.Stderr = &said[0], &said[1]
 	err := errors.Join(record.Start(), count.Start())
 	return func() error {
-		if err != nil {
-			return fmt.Errorf("perf: %w", err)
+		if err == nil {
+			err = errors.Join(record.Wait(), count.Wait())
 		}
-		return errors.Join(record.Wait(), count.Wait())
+		if err != nil {
+			return fmt.Errorf("perf: %w: %s%s", err, &said[0], &said[1])
+		}
+		return nil
 	}
 }
 

@@ -95,7 +95,7 @@ func barOfFigure(what string) (b bar, absolute, ok bool) {
 	switch {
 	case strings.HasPrefix(what, "from the start"):
 		return bar{false, 2000}, true, true
-	case strings.HasPrefix(what, "resident memory of a node"):
+	case strings.HasPrefix(what, "resident memory of a node, ") && !strings.Contains(what, "idle"):
 		return bar{false, 0.5}, false, true
 	}
 	return b, false, false
@@ -249,7 +249,7 @@ func table(systems []string, rows []row) string {
 			met = append(met, map[bool]string{true: "yes", false: "NO"}[ok])
 		}
 		if x.Bar != "" {
-			fmt.Fprintf(&t, " %s: %s", x.Bar, strings.Join(met, ", "))
+			fmt.Fprintf(&t, " %s", strings.TrimSuffix(x.Bar+": "+strings.Join(met, ", "), ": "))
 		}
 		t.WriteString(" |\n")
 	}
