@@ -27,7 +27,7 @@ func (b *bench) extra(ctx context.Context, what string) error {
 		"start": b.starting, "failover": b.failing, "memory": b.remembering, "idle": b.idling,
 	}[what]
 	names := split(b.systems)
-	rounds := b.rounds
+	rounds := b.extraRounds
 	if what == "memory" || what == "idle" {
 		rounds = 1 // a fresh cluster, and long enough
 	}
@@ -130,7 +130,7 @@ func (b *bench) remembering(ctx context.Context, name string, round int) error {
 		if err != nil {
 			return err
 		}
-		used, err := peer.Usages(ctx, s.Nodes())
+		used, err := peer.Usages(s.Nodes())
 		if err != nil {
 			return err
 		}
@@ -154,7 +154,7 @@ func (b *bench) idling(ctx context.Context, name string, round int) error {
 	return b.fresh(ctx, name, func(s peer.System) error {
 		span := 4 * b.duration
 		spent := func() (u peer.Usage, err error) {
-			before, err := peer.Usages(ctx, s.Nodes())
+			before, err := peer.Usages(s.Nodes())
 			if err != nil {
 				return u, err
 			}
@@ -163,7 +163,7 @@ func (b *bench) idling(ctx context.Context, name string, round int) error {
 			case <-ctx.Done():
 				return u, ctx.Err()
 			}
-			u, err = peer.Usages(ctx, s.Nodes())
+			u, err = peer.Usages(s.Nodes())
 			return u.Sub(before), err
 		}
 		quiet, err := spent()

@@ -34,7 +34,7 @@ type bench struct {
 	systems               string
 	kinds, clients        string
 	extras                string
-	rounds                int
+	rounds, extraRounds   int
 	warmup, duration      time.Duration
 	size                  int
 	sessions              int
@@ -67,6 +67,7 @@ func (b *bench) flags() {
 	flag.StringVar(&b.clients, "clients", "1,64,256", "numbers of clients")
 	flag.StringVar(&b.extras, "extras", "start,failover,memory,idle", "what else to measure; none: nothing")
 	flag.IntVar(&b.rounds, "rounds", 5, "how often each")
+	flag.IntVar(&b.extraRounds, "extra-rounds", 5, "how often start and failover; memory and idle are measured once, for longer")
 	flag.DurationVar(&b.warmup, "warmup", time.Second, "before each measurement")
 	flag.DurationVar(&b.duration, "duration", 4*time.Second, "of each measurement")
 	flag.IntVar(&b.size, "size", 256, "bytes of a value")
@@ -132,8 +133,8 @@ func (b *bench) check() (cells []cell, err error) {
 		return nil, fmt.Errorf("-at %s: want all or leader", b.at)
 	case b.size < 64 || b.size > 1<<18:
 		return nil, fmt.Errorf("-size %d: want 64 to %d", b.size, 1<<18)
-	case b.rounds < 1 || b.duration <= 0 || b.warmup < 0 || b.sessions < 1 || b.rate <= 0 || b.conns < 1:
-		return nil, errors.New("-rounds, -duration, -sessions, -rate and -conns want more than nothing")
+	case b.rounds < 1 || b.extraRounds < 1 || b.duration <= 0 || b.warmup < 0 || b.sessions < 1 || b.rate <= 0 || b.conns < 1:
+		return nil, errors.New("-rounds, -extra-rounds, -duration, -sessions, -rate and -conns want more than nothing")
 	}
 	for _, x := range split(b.extras) {
 		if !slices.Contains([]string{"start", "failover", "memory", "idle"}, x) {

@@ -36,7 +36,7 @@ type sample struct {
 	Max      float64 `json:"max_ms"`
 	CPU      float64 `json:"server_cpu_us"`    // of all nodes, for each operation
 	Client   float64 `json:"generator_cpu_us"` // of this process, for each operation
-	Mallocs  float64 `json:"server_mallocs"`   // of all nodes, for each operation
+	Mallocs  float64 `json:"server_mallocs"`   // of all nodes, for each operation, the warm-up's too
 	Bytes    float64 `json:"server_alloc_bytes"`
 	Syncs    float64 `json:"server_syncs"` // durable writes of all nodes, for each operation
 	Resident int64   `json:"resident"`     // bytes, of the node that has most
@@ -59,7 +59,11 @@ func (b *bench) measure(ctx context.Context, s peer.System, c cell, round int) (
 		return out, fmt.Errorf("%s: preparing %s with %d clients: %w", s.Name(), c.Kind, c.Clients, err)
 	}
 	defer w.end(ctx)
-	// The usage is read where the warm-up ends.
+	counted, err := peer.CountsOf(ctx, s.Nodes())
+	if err != nil {
+		return out, err
+	}
+	// Processor time is read where the warm-up ends.
 	type reading struct {
 		used peer.Usage
 		own  time.Duration
@@ -68,7 +72,7 @@ func (b *bench) measure(ctx context.Context, s peer.System, c cell, round int) (
 	first := make(chan reading, 1)
 	stop := b.profile(s, c, round)
 	timer := time.AfterFunc(b.warmup, func() {
-		u, err := peer.Usages(ctx, s.Nodes())
+		u, err := peer.Usages(s.Nodes())
 		first <- reading{u, ownCPU(), err}
 	})
 	defer timer.Stop()
@@ -77,24 +81,26 @@ func (b *bench) measure(ctx context.Context, s peer.System, c cell, round int) (
 		return out, err
 	}
 	own := ownCPU()
-	used, err := peer.Usages(ctx, s.Nodes())
-	if err := errors.Join(err, stop(), ctx.Err()); err != nil {
+	used, err := peer.Usages(s.Nodes())
+	before := <-first
+	if err := errors.Join(err, before.err, stop(), ctx.Err()); err != nil {
 		return out, err
 	}
-	before := <-first
-	if before.err != nil {
-		return out, before.err
-	}
 	used = used.Sub(before.used)
+	counts, err := peer.CountsOf(ctx, s.Nodes())
+	if err != nil {
+		return out, err
+	}
+	counts = counts.Sub(counted)
 	k := res.Kinds[0]
 	if errors.Is(k.First, errWrong) || k.Done == 0 {
 		return out, fmt.Errorf("%s: %s with %d clients: %d done: %w", s.Name(), c.Kind, c.Clients, k.Done, k.First)
 	}
-	n := float64(k.Done)
+	n, all := float64(k.Done), float64(w.done.Load())
 	out = sample{
 		System: s.Name(), Cell: c, Round: round, Done: k.Done, Failed: k.Failed, Rate: res.Rate(k),
 		P50: ms(load.Quantile(k.Latency, 50)), P99: ms(load.Quantile(k.Latency, 99)), Max: ms(load.Quantile(k.Latency, 100)),
-		CPU: us(used.CPU) / n, Client: us(own-before.own) / n, Mallocs: used.Mallocs / n, Bytes: used.Bytes / n, Syncs: used.Syncs / n,
+		CPU: us(used.CPU) / n, Client: us(own-before.own) / n, Mallocs: counts.Mallocs / all, Bytes: counts.Bytes / all, Syncs: counts.Syncs / all,
 		Resident: used.Resident, Private: used.Private,
 	}
 	if k.First != nil {

@@ -22,6 +22,7 @@ type work struct {
 	kind    string // put, get or lock
 	prefix  string
 	size    int
+	done    atomic.Int64 // operations that succeeded, the warm-up's too
 	state   []workerState
 }
 
@@ -59,15 +60,19 @@ func newWork(ctx context.Context, c peer.Clients, kind, prefix string, workers, 
 }
 
 // do is the load.Plan's.
-func (w *work) do(ctx context.Context, worker, n int) (int, error) {
+func (w *work) do(ctx context.Context, worker, n int) (_ int, err error) {
 	switch w.kind {
 	case "put":
-		return 0, w.put(ctx, worker, n+1)
+		err = w.put(ctx, worker, n+1)
 	case "get":
-		return 0, w.get(ctx, worker)
+		err = w.get(ctx, worker)
 	default:
-		return 0, w.cycle(ctx, worker)
+		err = w.cycle(ctx, worker)
 	}
+	if err == nil {
+		w.done.Add(1)
+	}
+	return 0, err
 }
 
 func (w *work) put(ctx context.Context, worker, n int) error {

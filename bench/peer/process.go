@@ -88,30 +88,38 @@ func (t *tail) String() string {
 	return string(t.text)
 }
 
-// A Usage is what processes have taken of the machine since they began.
+// A Usage is what processes have taken of the machine since they began, as the
+// kernel says.
 type Usage struct {
 	CPU      time.Duration
 	Resident int64 // bytes of memory, mapped files included
 	Private  int64 // bytes of memory without files
-	Mallocs  float64
-	Bytes    float64 // allocated
-	Syncs    float64 // durable writes, as the servers count them
 }
 
 // Sub is what was taken from before to u. Memory is u's.
 func (u Usage) Sub(before Usage) Usage {
 	u.CPU -= before.CPU
-	u.Mallocs -= before.Mallocs
-	u.Bytes -= before.Bytes
-	u.Syncs -= before.Syncs
 	return u
+}
+
+// Counts are what servers count themselves since they began. A busy server tells
+// them late: ask when it has nothing to do.
+type Counts struct {
+	Mallocs float64
+	Bytes   float64 // allocated
+	Syncs   float64 // durable writes
+}
+
+// Sub is what was counted from before to c.
+func (c Counts) Sub(before Counts) Counts {
+	return Counts{c.Mallocs - before.Mallocs, c.Bytes - before.Bytes, c.Syncs - before.Syncs}
 }
 
 // tick is the kernel's unit of processor time for user space on Linux.
 const tick = 10 * time.Millisecond
 
-// usage reads what the kernel and the server itself say of one process.
-func (p *Process) usage(ctx context.Context) (u Usage, err error) {
+// usage reads what the kernel says of one process.
+func (p *Process) usage() (u Usage, err error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
 	if err != nil {
 		return u, err
@@ -143,11 +151,11 @@ func (p *Process) usage(ctx context.Context) (u Usage, err error) {
 			u.Private = kb << 10
 		}
 	}
-	return u, p.metrics(ctx, &u)
+	return u, nil
 }
 
-// metrics adds what the server counts itself.
-func (p *Process) metrics(ctx context.Context, u *Usage) error {
+// count adds what the server counts itself.
+func (p *Process) count(ctx context.Context, u *Counts) error {
 	text, err := get(ctx, p.URL+"/metrics")
 	if err != nil {
 		return fmt.Errorf("%s: metrics: %w", p.Name, err)
@@ -176,17 +184,24 @@ func (p *Process) metrics(ctx context.Context, u *Usage) error {
 
 // Usages is what all nodes of s have taken together; memory is that of the node
 // with most.
-func Usages(ctx context.Context, s *Nodes) (sum Usage, err error) {
+func Usages(s *Nodes) (sum Usage, err error) {
 	for _, p := range s.All {
-		u, err := p.usage(ctx)
+		u, err := p.usage()
 		if err != nil {
 			return sum, err
 		}
 		sum.CPU += u.CPU
-		sum.Mallocs += u.Mallocs
-		sum.Bytes += u.Bytes
-		sum.Syncs += u.Syncs
 		sum.Resident, sum.Private = max(sum.Resident, u.Resident), max(sum.Private, u.Private)
+	}
+	return sum, nil
+}
+
+// CountsOf is what all nodes of s have counted together.
+func CountsOf(ctx context.Context, s *Nodes) (sum Counts, err error) {
+	for _, p := range s.All {
+		if err := p.count(ctx, &sum); err != nil {
+			return sum, err
+		}
 	}
 	return sum, nil
 }
