@@ -45,9 +45,9 @@ func (s *store) Get(_ context.Context, _ int, key string) ([]byte, int64, error)
 }
 
 func (s *store) Open(context.Context, int, time.Duration) (peer.Session, error) { return s, nil }
-func (s *store) Close()                                                        {}
-func (s *store) Alive() bool                                                   { return true }
-func (s *store) End(context.Context) error                                     { return nil }
+func (s *store) Close()                                                         {}
+func (s *store) Alive() bool                                                    { return true }
+func (s *store) End(context.Context) error                                      { return nil }
 
 func (s *store) Cycle(context.Context, string) (uint64, error) {
 	s.mu.Lock()
