@@ -69,6 +69,26 @@ scale: build ## measure many sessions, waiters and watchers on three nodes
 bench-groups: build ## measure a thousand groups on three nodes, and write the table into docs/performance.md
 	$(GO) run ./internal/scale/groups -prytany bin/prytany -doc docs/performance.md
 
+# The module in bench/ has its own requirements, etcd among them: building it needs a
+# module proxy. BENCH passes flags, such as BENCH='-rounds 3 -clients 64'.
+BENCH       ?=
+
+.PHONY: bench-peers
+bench-peers: ## measure Prytany and etcd side by side, and write the table into docs/performance.md
+	cd bench && $(GO) run . -doc ../docs/performance.md -json peers.json $(BENCH)
+
+.PHONY: bench-check
+bench-check: ## go vet, staticcheck and the tests of bench/; builds etcd
+	cd bench && $(GO) vet ./... && $(STATICCHECK) ./... && $(GO) mod tidy -diff && $(GO) test ./...
+
+# For `make bench-compare`: the commit to compare with, and what to run.
+BASE        ?= HEAD~1
+WHAT        ?= .
+
+.PHONY: bench-compare
+bench-compare: ## compare the micro-benchmarks WHAT with those of commit BASE, by benchstat
+	bench/compare $(BASE) '$(WHAT)'
+
 .PHONY: failover
 failover: build ## measure leader failures with real processes in network namespaces
 	$(GO) run ./internal/failover -prytany bin/prytany

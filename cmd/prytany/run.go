@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/prytany/prytany/client"
+	"github.com/prytany/prytany/cmd/prytany/internal/bench"
 	"github.com/prytany/prytany/cmd/prytany/internal/cli"
 	"github.com/prytany/prytany/cmd/prytany/internal/fleet"
 	"github.com/prytany/prytany/cmd/prytany/internal/groups"
@@ -89,6 +90,7 @@ Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 error, 2 usage, 3 not
 	root.AddCommand(nodes.Commands(a.App)...)
 	root.AddCommand(fleet.Commands(a.App)...)
 	root.AddCommand(groups.Commands(a.App)...)
+	root.AddCommand(bench.Command(a.App))
 	_ = root.RegisterFlagCompletionFunc("group", cli.ForFlag(a.CompleteGroups()))
 	root.SetHelpCommand(a.helpCommand())
 	root.CompletionOptions.DisableDefaultCmd = true

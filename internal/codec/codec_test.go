@@ -240,3 +240,18 @@ func BenchmarkAccept(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkVote is the record of one vote for a batch, as it is put on disk and read
+// back.
+func BenchmarkVote(b *testing.B) {
+	v := vote
+	v.Vote.Value = synod.Value(bytes.Repeat([]byte("x"), 8*256))
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = AppendVote(buf[:0], v)
+		if _, err := DecodeVote(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

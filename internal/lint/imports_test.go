@@ -61,6 +61,7 @@ var may = map[string][]string{
 	"internal/cluster":             {"internal/node"},
 	"internal/scale":               {"internal/api", "internal/scale/fleet"},
 	"internal/scale/*":             {"internal/api", "internal/scale/fleet"},
+	"internal/load":                {},
 	"internal/fault":               {},
 	"internal/failover":            {"internal/api", "internal/fault"},
 	"internal/node":                anything,
@@ -103,6 +104,8 @@ var doors = map[string][]string{
 	"go.uber.org/goleak":                  {},
 	"github.com/cockroachdb/datadriven":   {},
 	"github.com/rogpeppe/go-internal":     {},
+
+	"github.com/HdrHistogram/hdrhistogram-go": {"internal/load"},
 }
 
 // testing libraries may be used by every test, and by test packages.

@@ -76,7 +76,10 @@ func (a *App) Prepare(cmd *cobra.Command, _ []string) error {
 	}
 	a.patient = cmd.Flags().Changed("timeout")
 	top, _, _ := strings.Cut(CommandName(cmd), " ")
-	if a.Curl && slices.Contains(noCurl, top) {
+	if a.Curl && top == "bench" {
+		return Usage("bench: --curl: this command sends more than one request").Try(cmd.CommandPath() + " --help")
+	}
+	if a.Curl && slices.Contains(noRequest, top) {
 		return Usage("%s: --curl: this command sends no request to a node", CommandName(cmd)).Try(cmd.CommandPath() + " --help")
 	}
 	if cmd.Flags().Changed("group") && !a.FromEnv["group"] && slices.Contains(noGroup, top) {
@@ -96,7 +99,7 @@ func (a *App) Prepare(cmd *cobra.Command, _ []string) error {
 }
 
 // noGroup are the commands that are about no single group.
-var noGroup = append([]string{"members", "member", "groups", "group", "rtt", "doctor"}, noCurl...)
+var noGroup = append([]string{"members", "member", "groups", "group", "rtt", "doctor"}, noRequest...)
 
 // groupText says in our words that flags exclude each other.
 func groupText(err error) string {
@@ -166,18 +169,38 @@ func (a *App) Client() (*client.Client, error) {
 // ClientWith returns a client whose sessions live for ttl; giveUp, if not nil,
 // is called when it has become clear that nobody will answer.
 func (a *App) ClientWith(ttl time.Duration, giveUp context.CancelFunc) (*client.Client, error) {
-	r := &Reach{Say: a.Say, giveUp: giveUp}
-	a.reach = r
-	hc := r.HTTPClient()
+	a.reach = &Reach{Say: a.Say, giveUp: giveUp}
+	hc := a.reach.HTTPClient()
 	if a.Curl {
 		hc = &http.Client{Transport: printer{a}}
 	}
+	return a.clientOf(a.endpoints(), ttl, hc)
+}
+
+// ClientsSpread returns one client for each address that the user named, which
+// begins with that one and knows the others, too. They share their connections.
+func (a *App) ClientsSpread(ttl time.Duration, giveUp context.CancelFunc) (all []*client.Client, err error) {
+	a.reach = &Reach{Say: a.Say, giveUp: giveUp}
+	hc := a.reach.HTTPClient()
+	urls := a.endpoints()
+	for i := range max(len(urls), 1) {
+		c, err := a.clientOf(slices.Concat(urls[i:], urls[:i]), ttl, hc)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// endpoints are the addresses that the user named; none means the default one.
+func (a *App) endpoints() []string {
+	return strings.FieldsFunc(a.Addr, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func (a *App) clientOf(urls []string, ttl time.Duration, hc *http.Client) (*client.Client, error) {
 	c, err := client.New(client.Config{
-		Endpoints:  strings.FieldsFunc(a.Addr, func(r rune) bool { return r == ',' || r == ' ' }),
-		Group:      a.Group,
-		Timeout:    a.Timeout,
-		SessionTTL: ttl,
-		HTTPClient: hc, SessionName: Owner(),
+		Endpoints: urls, Group: a.Group, Timeout: a.Timeout, SessionTTL: ttl, HTTPClient: hc, SessionName: Owner(),
 	})
 	if err != nil {
 		return nil, Usage("--addr: %s", strings.TrimPrefix(err.Error(), "prytany: ")).Try("prytany --addr http://127.0.0.1:7480 status")

@@ -38,8 +38,8 @@ func (p printer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errPrinted
 }
 
-// noCurl are the commands that send no request to a node.
-var noCurl = []string{"dev", "serve", "config", "completion", "version", "help"}
+// noRequest are the commands that send no request to a node.
+var noRequest = []string{"dev", "serve", "config", "completion", "version", "help"}
 
 // Shown is a name as part of a line to copy.
 func Shown(name string) string {

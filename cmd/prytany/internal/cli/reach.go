@@ -17,6 +17,10 @@ const (
 	refusedGiveUp = 3 * time.Second
 )
 
+// mostIdle is how many idle connections to a node are kept: those of all clients
+// of prytany bench, which would otherwise connect anew for most requests.
+const mostIdle = 1 << 16
+
 // A Reach watches the connections of one command, to say what it waits for
 // and not to wait for what will not come.
 type Reach struct {
@@ -43,6 +47,7 @@ func (r *Reach) HTTPClient() *http.Client {
 			return c, err
 		},
 		Proxy:               http.ProxyFromEnvironment,
+		MaxIdleConnsPerHost: mostIdle,
 		IdleConnTimeout:     90 * time.Second,
 		TLSHandshakeTimeout: 2 * time.Second,
 	}}

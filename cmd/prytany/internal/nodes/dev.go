@@ -16,8 +16,8 @@ import (
 	"github.com/prytany/prytany/internal/storage"
 )
 
-// devControl is where a running `prytany dev` takes its orders.
-const devControl = "127.0.0.1:7479"
+// DevControl is where a running `prytany dev` takes its orders.
+const DevControl = "127.0.0.1:7479"
 
 // mostNodes is how many nodes fit into one process.
 const mostNodes = 9
@@ -59,7 +59,7 @@ partition n1,n2/n3, heal, nodes.`,
 	f.StringVar(&http, "http", "127.0.0.1:7480", "address of the first node's API; the others take the next ports")
 	f.BoolVar(&leases, "lease-reads", false, leaseHelp)
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
-	cmd.PersistentFlags().StringVar(&control, "control", devControl, "`address` where the running dev cluster takes orders [$PRYTANY_DEV]")
+	cmd.PersistentFlags().StringVar(&control, "control", DevControl, "`address` where the running dev cluster takes orders [$PRYTANY_DEV]")
 	cmd.AddCommand(a.devOrders(&control)...)
 	return cmd
 }
@@ -139,7 +139,7 @@ func (a app) banner(c *cluster.Cluster, control, dir string, kept bool, took tim
 		fmt.Fprintf(&b, "  %s  %s%s\n", s.Name, s.URL, mark)
 	}
 	fmt.Fprintf(&b, "\n  export PRYTANY_ADDR=%s\n", strings.Join(urls, ","))
-	if control != devControl {
+	if control != DevControl {
 		fmt.Fprintf(&b, "  export PRYTANY_DEV=%s\n", control)
 	}
 	if lead == "" {
@@ -162,9 +162,9 @@ func (a app) devOrders(control *string) []*cobra.Command {
 		return &cobra.Command{
 			Use: use, Short: short, Args: cli.ExactArgs(n, names...), ValidArgsFunction: cobra.NoFileCompletions,
 			RunE: func(cmd *cobra.Command, args []string) error {
-				out, err := sendOrder(cmd.Context(), *control, what, args)
+				out, err := SendOrder(cmd.Context(), *control, what, args)
 				if err != nil {
-					if errors.Is(err, errNoDev) {
+					if errors.Is(err, ErrNoDev) {
 						return cli.Failure(cli.CodeUnavailable, "no dev cluster takes orders at %s", *control).Try("prytany dev")
 					}
 					return cli.Failure(cli.CodeError, "%v", err).Try("prytany dev nodes")

@@ -16,8 +16,8 @@ import (
 	"github.com/prytany/prytany/internal/cluster"
 )
 
-// errNoDev says that nobody takes orders.
-var errNoDev = errors.New("no dev cluster is running")
+// ErrNoDev says that nobody takes orders.
+var ErrNoDev = errors.New("no dev cluster is running")
 
 // An order is what `prytany dev kill n2` sends to the process that runs the
 // cluster.
@@ -36,7 +36,7 @@ type OrderServer struct {
 func ListenOrders(addr string) (*OrderServer, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-		return nil, cli.Usage("--control %s: want a loopback address such as %s", addr, devControl).Try("prytany dev --control " + devControl)
+		return nil, cli.Usage("--control %s: want a loopback address such as %s", addr, DevControl).Try("prytany dev --control " + DevControl)
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -147,8 +147,8 @@ func carryOut(c *cluster.Cluster, o order) (string, error) {
 	return "", fmt.Errorf("there is no order %q", o.Do)
 }
 
-// A devNode is one node as `prytany dev nodes` shows it.
-type devNode struct {
+// A DevNode is one node as `prytany dev nodes` shows it.
+type DevNode struct {
 	Name   string   `json:"name"`
 	URL    string   `json:"url"`
 	State  string   `json:"state"`
@@ -156,11 +156,11 @@ type devNode struct {
 	Cut    []string `json:"cut"` // from these
 }
 
-func devNodes(c *cluster.Cluster) []devNode {
-	var out []devNode
+func devNodes(c *cluster.Cluster) []DevNode {
+	var out []DevNode
 	lead := c.Leader()
 	for _, s := range c.States() {
-		n := devNode{Name: s.Name, URL: s.URL, State: s.State, Leader: s.Name == lead, Cut: []string{}}
+		n := DevNode{Name: s.Name, URL: s.URL, State: s.State, Leader: s.Name == lead, Cut: []string{}}
 		for _, l := range c.Faults.Broken() {
 			switch s.Name {
 			case l[0]:
@@ -176,7 +176,7 @@ func devNodes(c *cluster.Cluster) []devNode {
 
 // showDevNodes prints what a running dev cluster said of its nodes.
 func (a app) showDevNodes(text string) error {
-	var nodes []devNode
+	var nodes []DevNode
 	if err := json.Unmarshal([]byte(text), &nodes); err != nil {
 		return fmt.Errorf("the dev cluster's answer makes no sense: %w", err)
 	}
@@ -200,8 +200,9 @@ func (a app) showDevNodes(text string) error {
 	return nil
 }
 
-// sendOrder has the running dev cluster carry out an order.
-func sendOrder(ctx context.Context, control, do string, args []string) (string, error) {
+// SendOrder has the dev cluster that takes orders at control carry out one, and
+// returns what it said.
+func SendOrder(ctx context.Context, control, do string, args []string) (string, error) {
 	body, err := json.Marshal(order{do, args})
 	if err != nil {
 		return "", err
@@ -215,7 +216,7 @@ func sendOrder(ctx context.Context, control, do string, args []string) (string, 
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", errNoDev, err)
+		return "", fmt.Errorf("%w: %w", ErrNoDev, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))

@@ -1,0 +1,169 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prytany/prytany/cmd/prytany/internal/cli"
+	"github.com/prytany/prytany/internal/api"
+)
+
+// A liar is a node that answers as the API says, and does something wrong.
+type liar struct {
+	mu       sync.Mutex
+	revision uint64
+	entries  map[string]api.Entry
+	fence    uint64
+
+	forgets bool // every tenth put
+	twice   bool // counts every tenth put twice
+	old     bool // reads a value that was written before
+	mixes   bool // reads another key's value
+	stale   bool // grants with the same fence again
+	fails   bool // every put
+}
+
+func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.revision++
+	w.Header().Set(api.HeaderRevision, fmt.Sprint(l.revision))
+	w.Header().Set("Content-Type", api.TypeJSON)
+	path := strings.TrimPrefix(r.URL.Path, "/v1/")
+	body, _ := io.ReadAll(r.Body) // what is missing is wrong later
+	switch kind, rest, _ := strings.Cut(path, "/"); {
+	case kind == "config" && r.Method == http.MethodPut:
+		l.put(w, rest, body)
+	case kind == "config":
+		l.get(w, rest)
+	case kind == "sessions":
+		if r.URL.Query().Has("hold") {
+			l.mu.Unlock()
+			<-r.Context().Done()
+			l.mu.Lock()
+		}
+		answer(w, api.SessionCreated{ID: "s-1", TTLMS: 60000, ExpiresInMS: new(int64(60000))})
+	case kind == "locks" && r.Method == http.MethodPut:
+		if !l.stale || l.fence == 0 {
+			l.fence = l.revision
+		}
+		answer(w, api.Grant{Name: rest, Session: "s-1", Fence: l.fence, Mode: "exclusive", Slots: 1, ExpiresInMS: new(int64(60000))})
+	case kind == "locks":
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		answer(w, api.Transacted{Succeeded: true})
+	}
+}
+
+func answer(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
+
+func refuse(w http.ResponseWriter, status int, code api.Code) {
+	w.WriteHeader(status)
+	answer(w, api.Problem{Status: status, Code: code, Applied: api.AppliedNo, Detail: "no"})
+}
+
+func (l *liar) put(w http.ResponseWriter, key string, value []byte) {
+	if l.fails {
+		refuse(w, http.StatusInsufficientStorage, api.CodeInvalid)
+		return
+	}
+	e := l.entries[key]
+	switch {
+	case l.forgets && l.revision%10 == 0:
+		return
+	case l.twice && l.revision%10 == 0:
+		e.Version++
+	}
+	if !l.old || e.Version == 0 {
+		v := string(value)
+		e.Value = &v
+	}
+	e.Key, e.Revision = key, l.revision
+	e.Version++
+	l.entries[key] = e
+}
+
+func (l *liar) get(w http.ResponseWriter, key string) {
+	e, ok := l.entries[key]
+	if !ok {
+		refuse(w, http.StatusNotFound, api.CodeKeyNotFound)
+		return
+	}
+	if l.mixes {
+		for _, other := range l.entries {
+			e.Value = other.Value
+		}
+		e.Value = l.entries[key[:len(key)-1]+"1"].Value
+	}
+	answer(w, e)
+}
+
+// runAgainst runs a command against a liar.
+func runAgainst(t *testing.T, l *liar, args ...string) (code int, out, talk string) {
+	t.Helper()
+	l.entries = map[string]api.Entry{}
+	srv := httptest.NewServer(l)
+	defer srv.Close()
+	defer srv.CloseClientConnections()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	a := &cli.App{
+		Streams: cli.Streams{Stdout: &stdout, Stderr: &stderr}, Addr: srv.URL, Group: api.MainGroup, Output: "table",
+		Timeout: 2 * time.Second, GiveUp: cancel, FromEnv: map[string]bool{}, Self: "prytany",
+	}
+	cmd := Command(a)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(args)
+	if err := cmd.ExecuteContext(ctx); err != nil {
+		code = a.Fail(err)
+	}
+	return code, stdout.String(), stderr.String()
+}
+
+// What a wrong server does is found, and said.
+func TestWrongAnswersAreFound(t *testing.T) {
+	short := []string{"--clients", "2", "--duration", "150ms", "--warmup", "10ms"}
+	for _, tt := range []struct {
+		name string
+		l    *liar
+		args []string
+		code int
+		want string
+	}{
+		{"nothing", &liar{}, []string{"put"}, 0, ""},
+		{"nothing", &liar{}, []string{"mixed"}, 0, ""},
+		{"nothing", &liar{}, []string{"lock"}, 0, ""},
+		{"a put is forgotten", &liar{forgets: true}, []string{"put"}, 1, "puts were acknowledged"},
+		{"a put is done twice", &liar{twice: true}, []string{"put"}, 1, "puts were acknowledged"},
+		{"an old value is read", &liar{old: true}, []string{"mixed"}, 1, "was acknowledged"},
+		{"another's value is read", &liar{mixes: true}, []string{"get"}, 1, "has a value that nobody wrote there"},
+		{"another's value is read", &liar{mixes: true}, []string{"get", "--keys", "5"}, 1, "has a value that nobody wrote there"},
+		{"a fence comes again", &liar{stale: true}, []string{"lock"}, 1, "was granted with fence"},
+		{"nothing works", &liar{fails: true}, []string{"put"}, 1, "prytany: no"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, out, talk := runAgainst(t, tt.l, append(tt.args, short...)...)
+			if code != tt.code || !strings.Contains(talk, tt.want) {
+				t.Errorf("exit code %d, want %d and %q\n%s%s", code, tt.code, tt.want, out, talk)
+			}
+		})
+	}
+}
+
+func TestTimes(t *testing.T) {
+	for ms, want := range map[float64]string{0: "0.00ms", 0.1234: "0.12ms", 9.876: "9.88ms", 12.34: "12.3ms", 123.4: "123ms", 1234: "1.23s", 61234: "61.2s"} {
+		if got := msText(ms); got != want {
+			t.Errorf("%v ms: %s, want %s", ms, got, want)
+		}
+	}
+}
