@@ -147,7 +147,7 @@ func prepare(o flags) (run.Options, error) {
 	if base.Workloads, err = o.workloads(); err != nil {
 		return base, err
 	}
-	base.Abilities = world.Probe()
+	base.Abilities = world.Probe(o.binary)
 	a := base.Abilities
 	if os.Getenv("REQUIRE_NETNS") == "1" && a.Network != "" {
 		return base, fmt.Errorf("REQUIRE_NETNS is 1 and there are no networks: %s", a.Network)
@@ -161,6 +161,8 @@ func prepare(o flags) (run.Options, error) {
 			return a.Disk
 		case nemesis.CPU:
 			return a.CPU
+		case nemesis.Clock:
+			return a.Clock
 		}
 		if !sessions {
 			return "no workload has clients that hold anything"

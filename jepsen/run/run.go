@@ -92,7 +92,7 @@ func Do(ctx context.Context, o Options) (rec Record, err error) {
 		return rec, err
 	}
 	t.run = history.Run{
-		Name: o.Name, Seed: o.Seed, Workload: strings.Join(o.Workloads, ","), Faults: o.Faults, Time: o.Time, TTL: o.TTL, Drift: drift,
+		Name: o.Name, Seed: o.Seed, Workload: strings.Join(o.Workloads, ","), Faults: kinds(t.plan), Time: o.Time, TTL: o.TTL, Drift: drift,
 		Binary: o.Version, Left: o.Left, Started: time.Now(), Negative: slices.Contains(o.Workloads, "lock-unfenced"),
 	}
 	for i := range o.Nodes {
@@ -108,6 +108,17 @@ func Do(ctx context.Context, o Options) (rec Record, err error) {
 	err = t.act(ctx)
 	rec.Breaches, rec.Done, rec.Counts = t.nemesis.Breaches(), t.nemesis.Done(), t.book.counts
 	return rec, errors.Join(err, t.close())
+}
+
+// kinds are the faults of a plan: what is asked of a run depends on what happens in it,
+// and not on what might have been drawn.
+func kinds(plan []nemesis.Step) (names []string) {
+	for _, s := range plan {
+		if !slices.Contains(names, s.Fault) {
+			names = append(names, s.Fault)
+		}
+	}
+	return names
 }
 
 // prepare makes the directory of a run, and takes away what another run of the same seed
@@ -144,11 +155,11 @@ func (t *theatre) pace() float64 {
 	return max(1, t.Time.Seconds()*usual/most)
 }
 
-// needsDisks reports whether a fault of the plan needs disks of the nodes' own.
-func (t *theatre) needsDisks() bool {
+// needs reports whether a fault of the plan needs something.
+func (t *theatre) needs(what nemesis.Need) bool {
 	return slices.ContainsFunc(t.plan, func(s nemesis.Step) bool {
 		f, _ := nemesis.Find(s.Fault)
-		return slices.Contains(f.Needs, nemesis.Disk)
+		return slices.Contains(f.Needs, what)
 	})
 }
 
@@ -157,7 +168,7 @@ func (t *theatre) open(ctx context.Context) (err error) {
 	t.nemesis = &nemesis.Nemesis{Recovery: recovery}
 	t.book = newBook(func() time.Duration { return 0 })
 	t.world, err = world.New(world.Options{
-		Binary: t.Binary, Seed: t.Seed, Nodes: t.Nodes, Spares: 1, Clients: t.Options.Clients, Disks: t.needsDisks(),
+		Binary: t.Binary, Seed: t.Seed, Nodes: t.Nodes, Spares: 1, Clients: t.Options.Clients, Disks: t.needs(nemesis.Disk), Clocks: t.needs(nemesis.Clock),
 		Level: t.Level, Args: t.Args, Logs: filepath.Join(t.Out, "logs"),
 	}, t.Abilities.Network == "")
 	if err != nil {

@@ -49,7 +49,8 @@ func binary(t *testing.T) string {
 // of the nodes' own, of those: it comes to its end, all that belongs to it is there,
 // and nothing is wrong with the service.
 func TestRun(t *testing.T) {
-	a := world.Probe()
+	service := binary(t)
+	a := world.Probe(service)
 	if a.Network != "" {
 		if os.Getenv("REQUIRE_NETNS") == "1" {
 			t.Fatalf("REQUIRE_NETNS is 1 and there are no networks: %s", a.Network)
@@ -67,7 +68,7 @@ func TestRun(t *testing.T) {
 	}
 	dir := t.TempDir()
 	o := Options{
-		Binary: binary(t), Nodes: 3, Clients: 2, Time: 15 * time.Second, Seed: 1, Faults: faults, Left: left, TTL: 2 * time.Second, Level: "info",
+		Binary: service, Nodes: 3, Clients: 2, Time: 15 * time.Second, Seed: 1, Faults: faults, Left: left, TTL: 2 * time.Second, Level: "info",
 		Workloads: []string{"register", "txn", "lock", "sessions", "watch"}, Out: dir, Abilities: a, Name: "test", Say: t.Logf,
 	}
 	rec, err := Do(context.Background(), o)
@@ -115,7 +116,8 @@ func TestRun(t *testing.T) {
 // A run that is broken off leaves nothing but what it has written down.
 func TestInterruptedRunCleansUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	a := world.Probe()
+	service := binary(t)
+	a := world.Probe(service)
 	dir := t.TempDir()
 	defer cancel()
 	go func() { // while it works: it is not known how long the nodes take to start
@@ -128,7 +130,7 @@ func TestInterruptedRunCleansUp(t *testing.T) {
 		}
 	}()
 	_, err := Do(ctx, Options{
-		Binary: binary(t), Nodes: 3, Clients: 1, Time: time.Minute, Seed: 1, Faults: []string{"pause-follower"}, TTL: 2 * time.Second, Level: "info",
+		Binary: service, Nodes: 3, Clients: 1, Time: time.Minute, Seed: 1, Faults: []string{"pause-follower"}, TTL: 2 * time.Second, Level: "info",
 		Workloads: []string{"register"}, Out: dir, Abilities: a, Name: "test", Say: t.Logf,
 	})
 	if err == nil {
