@@ -112,4 +112,3 @@ func suspended(ctx context.Context, s *strike) (end, error) {
 		return errors.Join(jump(s, s.nodes, farJump), resume(ctx))
 	}, nil
 }
-

@@ -61,8 +61,8 @@ type Options struct {
 type Record struct {
 	Run      history.Run
 	Plan     []nemesis.Step
-	Breaches []string // what may not be, beside what the history shows
-	Done     int      // faults that came and went
+	Breaches []string       // what may not be, beside what the history shows
+	Done     map[string]int // faults that came and went, by kind
 	Counts   map[history.Kind]int
 }
 
