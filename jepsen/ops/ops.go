@@ -66,7 +66,8 @@ func (o *Op) Service() bool {
 // Changes reports whether o asks for a command in the log.
 func (o *Op) Changes() bool {
 	switch o.F {
-	case history.Put, history.Delete, history.Txn, history.Open, history.CloseS, history.Acquire, history.Release:
+	case history.Put, history.Delete, history.Txn, history.Open, history.CloseS, history.Acquire, history.Release, history.AcquireAll,
+		history.Yield, history.Proclaim, history.Transfer, history.Advance, history.ForgetFence:
 		return true
 	}
 	return false

@@ -42,6 +42,9 @@ func Kinds() []Kind {
 		{"semaphore", "two slots for all, over the plain API", 1, true, false, holders(shape{prefix: "sem/", slots: 2})},
 		{"sessions", "sessions that are opened, kept alive, ended and left to expire, with locks in them", 1, true, false, holders(shape{prefix: "slock/", lapse: true})},
 		{"election", "candidates who publish a value, and observers", 1, true, false, holders(shape{prefix: "elect/", election: true})},
+		{"several", "two or three locks at once or none, and requests to let go within a time", 2, true, false, several},
+		{"handover", "elections whose leaders publish anew and hand over to a candidate", 1, true, false, handover},
+		{"fences", "the registers of fences of resources, which are advanced, read and forgotten", 1, false, false, fences},
 		{"watch", "writers, and watchers who go on at another node when a stream ends", 2, false, false, watching},
 	}
 }
