@@ -35,6 +35,7 @@ type Kind struct {
 func Kinds() []Kind {
 	return []Kind{
 		{"register", "entries that are put, read, deleted and compared-and-set under unique values", 2, false, false, register},
+		{"stuck", "entries that are read by clients who stay with one node each, whatever becomes of it", 4, false, false, stuck},
 		{"txn", "transactions that compare and write several entries at once and read them", 1, false, false, transactions},
 		{"retries", "the same, with little patience: what is not answered is asked again elsewhere under the same Idempotency-Key", 1, false, false, retries},
 		{"lock", "the client library's locks around a resource that refuses lower fences", 2, true, true, lock(true)},
