@@ -84,7 +84,7 @@ func (o *Op) String() string {
 	if o.Key != "" {
 		fmt.Fprintf(&b, " %s", o.Key)
 	}
-	if text := short(o.Args); text != "" {
+	if text := Short(o.Args); text != "" {
 		fmt.Fprintf(&b, " %s", text)
 	}
 	if o.Session != "" {
@@ -102,7 +102,7 @@ func (o *Op) String() string {
 	if o.Fence != 0 {
 		fmt.Fprintf(&b, " fence %d", o.Fence)
 	}
-	if text := short(o.Result); text != "" {
+	if text := Short(o.Result); text != "" {
 		fmt.Fprintf(&b, " %s", text)
 	}
 	if o.Slot != 0 {
@@ -114,8 +114,8 @@ func (o *Op) String() string {
 	return b.String()
 }
 
-// short is v as JSON, cut off where it gets long; "" for nothing.
-func short(v any) string {
+// Short is v as JSON, cut off where it gets long; "" for nothing.
+func Short(v any) string {
 	if v == nil {
 		return ""
 	}

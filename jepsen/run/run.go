@@ -30,6 +30,7 @@ const ClientCommand = "internal-client"
 // The phases of a run beside its faults.
 const (
 	warmUp   = 2 * time.Second
+	slowest  = 30 * time.Second // that the clients may take for enough calls before the first fault
 	quiet    = 3 * time.Second
 	recovery = 30 * time.Second // until the cluster has come to rest after a fault
 	stopTime = 40 * time.Second // until all clients have stopped
@@ -243,9 +244,8 @@ func (t *theatre) scenes(ctx context.Context, epoch int64) (err error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go t.progress(watching)
-	begin := time.Now()
-	until := begin.Add(t.Time - quiet)
-	sleep(ctx, warmUp)
+	t.warm(ctx)
+	until := time.Now().Add(t.Time - warmUp - quiet)
 	if err := t.nemesis.Run(ctx, t.plan, until); err != nil {
 		return err
 	}
@@ -256,6 +256,20 @@ func (t *theatre) scenes(ctx context.Context, epoch int64) (err error) {
 		return err
 	}
 	return t.finish(ctx)
+}
+
+// warm lets clients work without faults: for a while, and on a slow machine until they
+// have been answered often enough for the run to tell anything.
+func (t *theatre) warm(ctx context.Context) {
+	const enough, between = 300, 100 * time.Millisecond
+	begin := time.Now()
+	sleep(ctx, warmUp)
+	for ctx.Err() == nil && time.Since(begin) < slowest && t.book.answered() < enough {
+		sleep(ctx, between)
+	}
+	if late := time.Since(begin) - warmUp; late > between {
+		t.book.write(history.Event{Kind: history.Note, Text: fmt.Sprintf("the faults begin %v later: so long it took until enough calls were answered", late.Round(between))})
+	}
 }
 
 // finish has everything read, and ends the nodes.
