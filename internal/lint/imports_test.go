@@ -79,7 +79,7 @@ var may = map[string][]string{
 	"jepsen/wire":                  {},
 	"jepsen/campaign":              {"jepsen/verdict"},
 	"jepsen/world":                 {"internal/api", "internal/fault", "internal/fault/ask", "internal/fault/clockfile", "jepsen/wire"},
-	"jepsen/nemesis":               {"internal/api", "internal/fault", "jepsen/history", "jepsen/wire", "jepsen/world"},
+	"jepsen/nemesis":               {"internal/api", "internal/fault", "internal/fault/clockfile", "jepsen/history", "jepsen/wire", "jepsen/world"},
 	"jepsen/resource":              {},
 	"jepsen/workload":              {"client", "internal/api", "jepsen/history", "jepsen/resource"},
 	"jepsen/run":                   {"internal/fault", "jepsen/history", "jepsen/decided", "jepsen/nemesis", "jepsen/resource", "jepsen/workload", "jepsen/world"},

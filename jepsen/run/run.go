@@ -149,7 +149,7 @@ const drift = 0.01
 // pace is by how much longer than usual clients pause, so that the log stays whole: a
 // node drops slots once it has 20,000 of them.
 func (t *theatre) pace() float64 {
-	const usual, most, fast = 350, 14_000, 0.05 // slots a second; slots in a run
+	const usual, most, fast = 500, 14_000, 0.05 // slots a second; slots in a run
 	if t.Snapshots {
 		return fast
 	}
