@@ -74,7 +74,9 @@ func draw(h *ops.History, named []*ops.Op) template.HTML {
 	step := niceStep(to-from, 10)
 	for t := from.Truncate(step) + step; t <= to; t += step {
 		fmt.Fprintf(&c.b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`+"\n", c.x(t), c.x(t), c.y, high)
-		c.label(c.x(t), 16, "tick mid", t.String())
+		if c.x(t) < width-30 {
+			c.label(c.x(t), 16, "tick mid", t.String())
+		}
 	}
 	c.y += 4
 	for _, o := range list {
@@ -97,7 +99,7 @@ func rank(o *ops.Op) int {
 	return 1
 }
 
-// beside writes what a call was on the side of its bar where there is more room.
+// beside writes what a call was where there is most room: beside its bar, or in it.
 func (c *canvas) beside(o *ops.Op, named bool) {
 	text := fmt.Sprintf("%s %s", o.F, o.Key)
 	for _, part := range []any{o.Args, o.Result} {
@@ -111,6 +113,9 @@ func (c *canvas) beside(o *ops.Op, named bool) {
 	case o.Kind == history.Fail:
 		text += ", refused " + o.Code
 	}
+	if o.Session != "" {
+		text += ", session " + o.Session
+	}
 	if o.Fence != 0 {
 		text += fmt.Sprintf(", fence %d", o.Fence)
 	}
@@ -122,10 +127,14 @@ func (c *canvas) beside(o *ops.Op, named bool) {
 	if named {
 		class, letter = "name named", 7.6
 	}
-	before, after := c.x(o.Call)-8, width-c.x(o.Ended)-8
-	if after >= before {
-		c.label(c.x(o.Ended)+6, c.y+11, class, short(text, int(math.Max(after/letter, 4))))
-		return
+	before, in, after := c.x(o.Call)-8, c.x(o.Ended)-c.x(o.Call)-8, width-c.x(o.Ended)-8
+	fit := func(room float64) string { return short(text, int(math.Max(room/letter, 4))) }
+	switch {
+	case in > before && in > after:
+		c.label(c.x(o.Call)+6, c.y+10, "inside", fit(in))
+	case after >= before:
+		c.label(c.x(o.Ended)+6, c.y+11, class, fit(after))
+	default:
+		c.label(c.x(o.Call)-6, c.y+11, class+" end", fit(before))
 	}
-	c.label(c.x(o.Call)-6, c.y+11, class+" end", short(text, int(math.Max(before/letter, 4))))
 }

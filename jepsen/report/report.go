@@ -83,7 +83,7 @@ func Write(w io.Writer, v *verdict.Verdict, h *ops.History, log *decided.Log) er
 	p.Summary = []pair{
 		{"run", run.Name}, {"seed", fmt.Sprint(run.Seed)}, {"workload", run.Workload}, {"nodes", strings.Join(run.Nodes, " ")},
 		{"faults", spell(run.Faults)}, {"left out", spell(run.Left)}, {"version", run.Binary},
-		{"started", run.Started.UTC().Format(time.RFC3339)}, {"lasted", h.Until.Round(time.Millisecond).String()},
+		{"started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, {"lasted", h.Until.Round(time.Millisecond).String()},
 		{"sessions' ttl", run.TTL.String()}, {"clocks differ by", fmt.Sprintf("%g at most", run.Drift)},
 	}
 	for _, name := range slices.Sorted(keys(v.Counts)) {

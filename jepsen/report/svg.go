@@ -158,7 +158,7 @@ func nodes(c *canvas, h *ops.History, bad map[uint64]bool) {
 		byNode[o.Node] = append(byNode[o.Node], o)
 	}
 	for _, name := range names {
-		c.label(4, c.y+14, "name", short(name, 26))
+		c.label(4, c.y+14, "name", short(cmp.Or(name, "by the client library"), 26))
 		c.label(4, c.y+27, "small", fmt.Sprintf("%d calls", len(byNode[name])))
 		at, used := stack(byNode[name])
 		high := min(max(laneHigh/used, 2), 9)
@@ -199,9 +199,19 @@ func stack(calls []*ops.Op) (at []int, used int) {
 	return at, used
 }
 
-// locks draws a lane for each lock: who was told that it has it, and who believed to.
+// lane is the name of the lane of a lock: workloads use one after the other, under names
+// that end in a point and a number.
+func lane(lock string) string {
+	if i := strings.LastIndexByte(lock, '.'); i > 0 && i < len(lock)-1 && strings.Trim(lock[i+1:], "0123456789") == "" {
+		return lock[:i]
+	}
+	return lock
+}
+
+// locks draws a lane for each lock, or for locks that were used one after the other: who was told that it has it, and who believed to.
 func locks(c *canvas, h *ops.History) {
 	type tenure struct {
+		lock     string
 		session  string
 		fence    uint64
 		from, to time.Duration
@@ -210,27 +220,27 @@ func locks(c *canvas, h *ops.History) {
 	for _, o := range h.Ops {
 		switch {
 		case o.F == history.Acquire && o.Kind == history.OK:
-			held[o.Key] = append(held[o.Key], tenure{o.Session, o.Fence, o.End, h.Until})
+			held[lane(o.Key)] = append(held[lane(o.Key)], tenure{o.Key, o.Session, o.Fence, o.End, h.Until})
 		case o.F == history.AcquireAll && o.Kind == history.OK:
 			r, _ := history.Decode[history.AcquireAllResult](o.Result)
 			for lock, fence := range r.Fences {
-				held[lock] = append(held[lock], tenure{o.Session, fence, o.End, h.Until})
+				held[lane(lock)] = append(held[lane(lock)], tenure{lock, o.Session, fence, o.End, h.Until})
 			}
 		case o.F == history.Transfer && o.Kind == history.OK:
-			for i := range held[o.Key] {
-				if t := &held[o.Key][i]; t.fence < o.Fence {
+			for i := range held[lane(o.Key)] {
+				if t := &held[lane(o.Key)][i]; t.lock == o.Key && t.fence < o.Fence {
 					t.to = min(t.to, o.Call)
 				}
 			}
-			held[o.Key] = append(held[o.Key], tenure{o.Session, o.Fence, o.End, h.Until})
+			held[lane(o.Key)] = append(held[lane(o.Key)], tenure{o.Key, o.Session, o.Fence, o.End, h.Until})
 		case o.F == history.Release && o.Kind == history.OK:
-			for i := range held[o.Key] {
-				if t := &held[o.Key][i]; t.fence == o.Fence && t.session == o.Session {
+			for i := range held[lane(o.Key)] {
+				if t := &held[lane(o.Key)][i]; t.lock == o.Key && t.fence == o.Fence && t.session == o.Session {
 					t.to = min(t.to, o.Call)
 				}
 			}
 		case o.F == history.Belief:
-			believed[o.Key] = append(believed[o.Key], tenure{o.Session, o.Fence, o.Call, o.Ended})
+			believed[lane(o.Key)] = append(believed[lane(o.Key)], tenure{o.Key, o.Session, o.Fence, o.Call, o.Ended})
 		}
 	}
 	lives := ops.Lives(h, 0)
@@ -249,10 +259,10 @@ func locks(c *canvas, h *ops.History) {
 			if l := lives[t.session]; l != nil && l.AtLeast > 0 {
 				end = min(end, max(l.AtLeast, t.from))
 			}
-			c.box(fmt.Sprintf("held tone%d", n%2), t.from, end, c.y, 9, fmt.Sprintf("%s held by %s with fence %d, until its release, or as long as its lease was acknowledged", name, t.session, t.fence))
+			c.box(fmt.Sprintf("held tone%d", n%2), t.from, end, c.y, 9, fmt.Sprintf("%s held by %s with fence %d, until its release, or as long as its lease was acknowledged", t.lock, t.session, t.fence))
 		}
 		for _, t := range believed[name] {
-			c.box("belief", t.from, t.to, c.y+10, 4, fmt.Sprintf("%s believes to hold %s with fence %d, from %v to %v", t.session, name, t.fence, t.from, t.to))
+			c.box("belief", t.from, t.to, c.y+10, 4, fmt.Sprintf("%s believes to hold %s with fence %d, from %v to %v", t.session, t.lock, t.fence, t.from, t.to))
 		}
 		c.y += 20
 	}

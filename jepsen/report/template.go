@@ -14,7 +14,7 @@ h1 { font-size: 1.6em; margin-bottom: .2em; } h2 { font-size: 1.25em; margin: 1.
 .says { font-size: 1.1em; margin: .2em 0 1em; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; vertical-align: top; padding: .2em .8em .2em 0; }
 .mono, .rows td { font: 12.5px/1.45 ui-monospace, monospace; overflow-wrap: anywhere; } .count { color: #57606a; }
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(285px, 1fr)); gap: .1em 1.2em; margin: 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(370px, 1fr)); gap: .1em 1.2em; margin: 0; }
 .facts div { display: flex; gap: .7em; border-bottom: 1px solid #eaeef2; padding: .15em 0; } .facts .wide { grid-column: 1 / -1; }
 .facts dt { color: #57606a; min-width: 8.2em; } .facts dd { margin: 0; overflow-wrap: anywhere; }
 .outcome { font-weight: 700; padding: .05em .5em; border-radius: .3em; white-space: nowrap; }
@@ -27,7 +27,7 @@ tr.bad td { background: #ffebe9; } .rows tr:nth-child(even) { background: #f6f8f
 summary { cursor: pointer; color: #0969da; }
 svg { width: 100%; height: auto; min-width: 900px; background: #fff; display: block; }
 svg text { fill: #1b1f24; font: 12px system-ui, sans-serif; } svg .small, svg .tick { fill: #57606a; font-size: 11px; }
-svg .mid { text-anchor: middle; } svg .end { text-anchor: end; } svg .named { fill: #a40e26; font-weight: 600; }
+svg .mid { text-anchor: middle; } svg .end { text-anchor: end; } svg .inside { fill: #fff; } svg .named { fill: #a40e26; font-weight: 600; }
 svg .grid { stroke: #e1e6eb; } svg .shade { fill: #ffd8b5; opacity: .35; } svg .fault { fill: #bc4c00; } svg .fault.open { fill: #6f2c00; }
 svg .ok { fill: #2da44e; } svg .fail { fill: #bf8700; } svg .info { fill: #8250df; } svg .invoke { fill: #8250df; }
 svg .bad, svg .mark { fill: #cf222e; stroke: #cf222e; stroke-width: 2; } svg .held { fill: #0969da; } svg .tone1 { fill: #54aeff; } svg .belief { fill: #1b7c83; }
@@ -38,7 +38,7 @@ svg .line { fill: none; stroke-width: 1.5; } svg .line.ok { stroke: #2da44e; } s
 <body>
 <h1><span class="outcome {{.V.Outcome}}">{{.V.Outcome}}</span> {{clean .V.Run.Name}}</h1>
 <p class="says">{{.Says}}</p>
-<dl class="facts">{{range .Summary}}<div{{if gt (len .Value) 26}} class="wide"{{end}}><dt>{{clean .Name}}</dt><dd>{{clean .Value}}</dd></div>
+<dl class="facts">{{range .Summary}}<div{{if gt (len .Value) 34}} class="wide"{{end}}><dt>{{clean .Name}}</dt><dd>{{clean .Value}}</dd></div>
 {{end}}{{with .Log}}<div class="wide"><dt>log</dt><dd>{{clean .}}</dd></div>{{end}}</dl>
 
 {{if .Failed}}<h2>What failed</h2>
