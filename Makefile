@@ -93,18 +93,30 @@ bench-compare: ## compare the micro-benchmarks WHAT with those of commit BASE, b
 failover: build ## measure leader failures with real processes in network namespaces
 	$(GO) run ./internal/failover -prytany bin/prytany
 
-# Where runs of `make jepsen` leave their histories and reports.
+# Where runs of `make jepsen` leave their histories and reports, and the binary that
+# they test: as released, but for clocks that can be broken.
 JEPSEN_OUT  ?= jepsen-out
+JEPSEN_RUN  = bin/prytany-jepsen run --prytany $(JEPSEN_OUT)/prytany --seed $(SEED)
+
+.PHONY: jepsen-build
+jepsen-build: build
+	@mkdir -p $(JEPSEN_OUT)
+	CGO_ENABLED=0 $(GO) build -trimpath -tags clockfault -ldflags '-s -w -X main.version=$(VERSION)' -o $(JEPSEN_OUT)/prytany ./cmd/prytany
 
 .PHONY: jepsen
-jepsen: build ## break real clusters for five minutes while clients work, and check what they were told
-	bin/prytany-jepsen run --prytany bin/prytany --out $(JEPSEN_OUT) --seed $(SEED) --runs 3 --time 75s --keep-going
-	bin/prytany-jepsen run --prytany bin/prytany --out $(JEPSEN_OUT)/control --seed $(SEED) --time 30s --nemesis pause-client --workload lock-unfenced,register --must-lose
+jepsen: jepsen-build ## break real clusters for five minutes while clients work, and check what they were told
+	$(JEPSEN_RUN) --out $(JEPSEN_OUT) --runs 3 --time 75s --keep-going
+	$(JEPSEN_RUN) --out $(JEPSEN_OUT)/control --time 30s --nemesis pause-client --workload lock-unfenced,register --must-lose
 
 .PHONY: jepsen-ci
-jepsen-ci: build ## the same for less than four minutes, with nothing left out
-	REQUIRE_NETNS=1 bin/prytany-jepsen run --prytany bin/prytany --out $(JEPSEN_OUT) --seed $(SEED) --runs 3 --time 40s
-	REQUIRE_NETNS=1 bin/prytany-jepsen run --prytany bin/prytany --out $(JEPSEN_OUT)/control --seed $(SEED) --time 25s --nemesis pause-client --workload lock-unfenced,register --must-lose
+jepsen-ci: jepsen-build ## the same for less than four minutes, with nothing left out
+	REQUIRE_NETNS=1 $(JEPSEN_RUN) --out $(JEPSEN_OUT) --runs 3 --time 40s
+	REQUIRE_NETNS=1 $(JEPSEN_RUN) --out $(JEPSEN_OUT)/control --time 25s --nemesis pause-client --workload lock-unfenced,register --must-lose
+
+.PHONY: jepsen-campaign
+jepsen-campaign: jepsen-build ## N runs of 14 s, all kinds of faults in turn from seed SEED on, summed up with those made before
+	REQUIRE_NETNS=1 $(JEPSEN_RUN) --out $(JEPSEN_OUT)/campaign --runs $(N) --time 14s --keep-going --discard
+	bin/prytany-jepsen sum $(JEPSEN_OUT)/campaign
 
 .PHONY: demo
 demo: build ## start three nodes, take a lock, stop

@@ -6,6 +6,7 @@
 //
 //	prytany-jepsen run --time 60s --nemesis all --workload all --seed 7
 //	prytany-jepsen check jepsen-out/run-7
+//	prytany-jepsen sum jepsen-out
 //	prytany-jepsen list
 //
 // It needs nothing but the binary of the service and /dev/net/tun: the network is of
@@ -30,6 +31,8 @@ import (
 const usage = `usage: prytany-jepsen run [flags]     break a cluster while clients work, and check what they were told
        prytany-jepsen check PATH [--log FILE]...
                                       check a recorded run again: its directory, or its history
+       prytany-jepsen sum [--out DIR] DIR...
+                                      add up all runs in and below directories
        prytany-jepsen list            all faults and workloads
 `
 
@@ -54,6 +57,8 @@ func command(args []string) int {
 		code, err = runs(ctx, args[1:])
 	case "check":
 		code, err = checkAgain(args[1:])
+	case "sum":
+		code, err = sum(args[1:])
 	case "list":
 		list()
 	case run.ClientCommand:
@@ -61,7 +66,7 @@ func command(args []string) int {
 	case "help", "-h", "--help":
 		fmt.Print(usage)
 	default:
-		err = fmt.Errorf("no command %q: there are run, check and list", args[0])
+		err = fmt.Errorf("no command %q: there are run, check, sum and list", args[0])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prytany-jepsen:", err)

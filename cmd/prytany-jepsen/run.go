@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prytany/prytany/jepsen/campaign"
 	"github.com/prytany/prytany/jepsen/nemesis"
 	"github.com/prytany/prytany/jepsen/run"
 	"github.com/prytany/prytany/jepsen/verdict"
@@ -29,7 +30,7 @@ type flags struct {
 	time                                        time.Duration
 	seed                                        uint64
 	nodes, clients, runs                        int
-	keep, snapshots, lose                       bool
+	keep, snapshots, lose, discard              bool
 }
 
 func parse(args []string) (o flags, err error) {
@@ -46,6 +47,7 @@ func parse(args []string) (o flags, err error) {
 	f.StringVar(&o.level, "log-level", "info", "of the nodes")
 	f.StringVar(&o.args, "serve-args", "", "more `arguments` for the nodes, separated by blanks, such as --lease-reads")
 	f.BoolVar(&o.keep, "keep-going", false, "go on with the next run after one that failed")
+	f.BoolVar(&o.discard, "discard", false, "of runs that passed keep the verdict and the row for sums alone")
 	f.BoolVar(&o.lose, "must-lose", false, "fail unless updates were lost where nobody looked at fences: for the negative control")
 	f.BoolVar(&o.snapshots, "snapshots", false, "have clients make so many changes that nodes take snapshots; the log is not whole then, and not all can be checked")
 	if err := f.Parse(args); err != nil {
@@ -114,17 +116,21 @@ func runs(ctx context.Context, args []string) (int, error) {
 			say("what an earlier run has left cannot be removed: %v", err)
 		}
 	}
-	worst, lost := verdict.Passed, int64(0)
+	worst, lost, made := verdict.Passed, int64(0), []string{}
 	for i := range o.runs {
 		one := base
 		one.Seed = o.seed + uint64(i)
 		one.Name = fmt.Sprintf("run-%d", one.Seed)
 		one.Out = filepath.Join(o.out, one.Name)
 		v, err := once(ctx, one, o)
+		if err != nil && o.keep && ctx.Err() == nil && os.MkdirAll(one.Out, 0o755) == nil {
+			say("run %s could not be carried out: %v", one.Name, err)
+			v, err = &verdict.Verdict{Outcome: verdict.Rejected}, campaign.Unmade(one.Name, one.Seed, one.Version, one.Workloads, err).Save(one.Out)
+		}
 		if err != nil {
 			return 0, err
 		}
-		lost += v.Lost
+		lost, made = lost+v.Lost, append(made, one.Out)
 		if worst = verdict.Worse(worst, v.Outcome); worst == verdict.Failed && !o.keep {
 			break
 		}
@@ -132,6 +138,11 @@ func runs(ctx context.Context, args []string) (int, error) {
 	if o.lose && lost == 0 {
 		say("FAIL: the negative control has lost no update: these runs would not notice one")
 		worst = verdict.Failed
+	}
+	if len(made) > 1 {
+		if _, err := addUp(o.out, made); err != nil {
+			return 0, err
+		}
 	}
 	return worst.Exit(), nil
 }
@@ -147,7 +158,7 @@ func prepare(o flags) (run.Options, error) {
 	if base.Workloads, err = o.workloads(); err != nil {
 		return base, err
 	}
-	base.Abilities = world.Probe()
+	base.Abilities = world.Probe(o.binary)
 	a := base.Abilities
 	if os.Getenv("REQUIRE_NETNS") == "1" && a.Network != "" {
 		return base, fmt.Errorf("REQUIRE_NETNS is 1 and there are no networks: %s", a.Network)
@@ -161,6 +172,8 @@ func prepare(o flags) (run.Options, error) {
 			return a.Disk
 		case nemesis.CPU:
 			return a.CPU
+		case nemesis.Clock:
+			return a.Clock
 		}
 		if !sessions {
 			return "no workload has clients that hold anything"
@@ -178,6 +191,7 @@ const leaseTime = 2 * time.Second
 
 // once carries out one run and checks it.
 func once(ctx context.Context, o run.Options, f flags) (*verdict.Verdict, error) {
+	begin := time.Now()
 	plan, err := o.Plan()
 	if err != nil {
 		return nil, err
@@ -203,9 +217,33 @@ func once(ctx context.Context, o run.Options, f flags) (*verdict.Verdict, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := campaign.NewRow(v, rec.Done, time.Since(begin)).Save(o.Out); err != nil {
+		return nil, err
+	}
+	if f.discard && v.Outcome == verdict.Passed {
+		say("%s: run %s, seed %d", v.Outcome, o.Name, o.Seed)
+		return v, discard(o.Out)
+	}
 	err = v.Text(os.Stdout)
 	say("report: %s", filepath.Join(o.Out, reportFile))
 	return v, err
+}
+
+// discard removes what a run has left but its verdict and its row.
+func discard(dir string) error {
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if e.Name() == verdictFile || e.Name() == campaign.RowFile {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func serveArgs(f flags) string {

@@ -2,20 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/internal/fault"
+	"github.com/prytany/prytany/internal/fault/ask"
 )
 
 const (
@@ -153,38 +151,12 @@ func (n *node) end(ctx context.Context, s syscall.Signal) error {
 
 // do sends one request that is not measured.
 func (n *node) do(ctx context.Context, method, path, body string) (status int, reply []byte, err error) {
-	req, err := http.NewRequestWithContext(ctx, method, n.url+path, strings.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.Header.Set("Accept", "application/json")
-	resp, err := n.http.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	reply, err = io.ReadAll(resp.Body)
-	return resp.StatusCode, reply, err
+	return ask.Do(ctx, n.http, n.url, method, path, body)
 }
 
 // status asks the node how it stands in group main.
-func (n *node) status(ctx context.Context) (st api.Status, main api.GroupStatus, err error) {
-	code, body, err := n.do(ctx, http.MethodGet, "/v1/status", "")
-	if err == nil && code != http.StatusOK {
-		err = fmt.Errorf("status: %d", code)
-	}
-	if err == nil {
-		err = json.Unmarshal(body, &st)
-	}
-	if err != nil {
-		return st, main, err
-	}
-	for _, g := range st.Groups {
-		if g.Group == api.MainGroup {
-			return st, g, nil
-		}
-	}
-	return st, main, errors.New("status: no group main")
+func (n *node) status(ctx context.Context) (api.Status, api.GroupStatus, error) {
+	return ask.Status(ctx, n.http, n.url)
 }
 
 // A standing is what all nodes of a settled cluster say.

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// now reads CLOCK_BOOTTIME: monotonic, and goes on while the machine sleeps,
+// machineTime reads CLOCK_BOOTTIME: monotonic, and goes on while the machine sleeps,
 // which Go's own monotonic clock does not.
-func now() time.Duration {
+func machineTime() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		// The kernel has had this clock since 2.6.39; without it no lease can be

@@ -4,8 +4,8 @@ package node
 
 import "time"
 
-// processStart is what now counts from.
+// processStart is what machineTime counts from.
 var processStart = time.Now()
 
-// now reads a monotonic clock.
-func now() time.Duration { return time.Since(processStart) }
+// machineTime reads a monotonic clock.
+func machineTime() time.Duration { return time.Since(processStart) }

@@ -30,6 +30,7 @@ var codes = map[locks.Code]string{
 	locks.Overloaded: string(api.CodeOverloaded), locks.OutcomeUnknown: string(api.CodeOutcomeUnknown),
 	locks.TooLarge: string(api.CodeTooLarge), locks.LimitMismatch: string(api.CodeLimitMismatch),
 	locks.UpgradeRefused: string(api.CodeUpgradeRefused), locks.SessionNeeded: string(api.CodeSessionNeeded),
+	locks.NotCandidate: string(api.CodeNotCandidate),
 }
 
 // differs says how the machine's result differs from the model's answer, "" if it does
@@ -42,12 +43,17 @@ func differs(cmd locks.Command, r locks.Result, a model.Answer) string {
 		if r.Current != a.Current {
 			return fmt.Sprintf("the machine refuses because of %d, the model because of %d", r.Current, a.Current)
 		}
-		return ""
+		return differsAll(cmd, r, a)
 	}
 	switch cmd.(type) {
-	case *locks.LeadCommand, *locks.ExpireCommand, *locks.DelayCommand, *locks.ForgetCommand, *locks.CompactCommand:
+	case *locks.LeadCommand, *locks.ExpireCommand, *locks.DelayCommand, *locks.EndYieldCommand, *locks.ForgetCommand, *locks.CompactCommand:
 		return ""
-	case *locks.AcquireCommand, *locks.ReleaseCommand, *locks.OpenCommand, *locks.EndCommand:
+	case *locks.AcquireAllCommand:
+		if text := differsAll(cmd, r, a); text != "" {
+			return text
+		}
+	case *locks.AcquireCommand, *locks.ReleaseCommand, *locks.OpenCommand, *locks.EndCommand, *locks.YieldCommand, *locks.ProclaimCommand,
+		*locks.TransferCommand, *locks.AdvanceCommand, *locks.ForgetFenceCommand:
 		if r.Session != a.Session || r.Fence != a.Fence || r.Queued != a.Queued {
 			return fmt.Sprintf("the machine says session %s, fence %d, queued %v; the model session %s, fence %d, queued %v",
 				r.Session, r.Fence, r.Queued, a.Session, a.Fence, a.Queued)
@@ -69,6 +75,28 @@ func differs(cmd locks.Command, r locks.Result, a model.Answer) string {
 	}
 	if r.Revision != a.Revision {
 		return fmt.Sprintf("the machine says revision %d, the model %d", r.Revision, a.Revision)
+	}
+	return ""
+}
+
+// differsAll compares what is said of each of several locks.
+func differsAll(cmd locks.Command, r locks.Result, a model.Answer) string {
+	if _, ok := cmd.(*locks.AcquireAllCommand); !ok || r.Refused && r.Code != locks.LockHeld {
+		return ""
+	}
+	items, err := locks.DecodeHeld(r.Body)
+	if err != nil {
+		return fmt.Sprintf("the machine's answer cannot be read: %v", err)
+	}
+	is, must := map[string]string{}, map[string]string{}
+	for _, h := range items {
+		is[h.Name] = fmt.Sprintf("%s with fence %d", h.Holder.Session, h.Holder.Fence)
+	}
+	for name, g := range a.All {
+		must[name] = fmt.Sprintf("%s with fence %d", g.Session, g.Fence)
+	}
+	if !maps.Equal(is, must) {
+		return fmt.Sprintf("the machine says %v, the model %v", is, must)
 	}
 	return ""
 }
@@ -199,7 +227,7 @@ func spell(versions []model.Answer) string {
 // sameCurrent reports whether a refusal tells of the revision that was in the way.
 func sameCurrent(o *ops.Op, a model.Answer) bool {
 	if o.Code != string(api.CodeRevisionMismatch) {
-		return true
+		return sameWhy(o, a)
 	}
 	switch o.F {
 	case history.Put:
@@ -280,6 +308,8 @@ func mismatch(o *ops.Op, a model.Answer) string {
 	case history.Acquire:
 		differ("session", o.Session, a.Session)
 		differ("fence", o.Fence, a.Fence)
+	default:
+		err = mistoldOrder(o, a, differ)
 	}
 	if err != nil {
 		return err.Error()

@@ -170,6 +170,12 @@ func (p *proof) compareLocks(revision uint64) {
 				must = append(must, fmt.Sprintf("%s with fence %d, shared %v, value %q", g.Session, g.Fence, g.Shared, g.Value))
 			}
 		}
+		if got.Yield != nil {
+			is = append(is, fmt.Sprintf("asked to yield at %d", got.Yield.Since))
+		}
+		if l := p.state.Locks[name]; l != nil && l.Yield.Since != 0 {
+			must = append(must, fmt.Sprintf("asked to yield at %d", l.Yield.Since))
+		}
 		if !slices.Equal(is, must) {
 			p.machine.Fail(fmt.Sprintf("revision %d: lock %s is held by %v; in the model by %v", revision, name, is, must))
 		}
@@ -194,6 +200,13 @@ func (p *proof) compareEnd() {
 	alive := map[string]bool{}
 	for id := range p.state.Sessions {
 		alive[id] = true
+	}
+	for resource, must := range p.state.Fences {
+		var is uint64
+		p.m.View(func(v locks.View) { is, _ = v.Fence(resource) })
+		if is != must {
+			p.machine.Fail(fmt.Sprintf("in the end resource %s has seen fence %d; in the model %d", resource, is, must))
+		}
 	}
 	if !maps.Equal(sessions, alive) {
 		p.machine.Fail(fmt.Sprintf("in the end the machine has the sessions %v; the model %v", sessions, alive))
@@ -286,7 +299,7 @@ func (p *proof) exclusive(e *locks.Event, revision uint64) {
 
 // await notes o as a read that waits for its state.
 func (p *proof) await(o *ops.Op) {
-	reads := o.F == history.Get || o.F == history.Holder || o.F == history.KeepAlive
+	reads := o.F == history.Get || o.F == history.Holder || o.F == history.KeepAlive || o.F == history.GetFence
 	if !reads || !o.Answered() {
 		return
 	}

@@ -55,6 +55,11 @@ func (f *facts) tokens() *verdict.Check {
 			if o.Fence == 0 {
 				c.Fail("a grant without a fence", about(o))
 			}
+		case (o.F == history.AcquireAll || o.F == history.Transfer) && o.Kind == history.OK:
+			for _, g := range grantedBy(o) {
+				byLock[g.Key] = append(byLock[g.Key], g)
+				c.Counts["grants"]++
+			}
 		case o.F == history.Release && o.Kind == history.OK:
 			a, _ := history.Decode[history.ReleaseArgs](o.Args)
 			g := grant{o.Key, cmp.Or(a.Fence, o.Fence), o.Session}
@@ -87,6 +92,22 @@ func (f *facts) tokens() *verdict.Check {
 		c.Nothing("no lock was granted")
 	}
 	return c
+}
+
+// grantedBy are the grants that a call for several locks, or of a leader, brought about,
+// as calls for one lock each.
+func grantedBy(o *ops.Op) (out []*ops.Op) {
+	fences := map[string]uint64{o.Key: o.Fence}
+	if o.F == history.AcquireAll {
+		r, _ := history.Decode[history.AcquireAllResult](o.Result)
+		fences = r.Fences
+	}
+	for lock, fence := range fences {
+		one := *o
+		one.F, one.Key, one.Fence = history.Acquire, lock, fence
+		out = append(out, &one)
+	}
+	return out
 }
 
 // rise sweeps the grants of one lock by time: each has a higher fence than all that

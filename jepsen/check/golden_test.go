@@ -28,6 +28,13 @@ var goldenBugs = map[forge.Bug][]string{
 	forge.TwiceApplied:     {"reads", "answers", "linear-registers", "watch"},
 	forge.ToldTooMuch:      {"watch"},
 	forge.FalseRevision:    {"answers", "linear-registers"},
+
+	forge.AllDespiteHeld:    {"answers", "linear-locks"},
+	forge.TransferKeepsTerm: {"answers", "linear-elections", "L2-fences"},
+	forge.ProclaimAfterTerm: {"answers", "linear-elections"},
+	forge.YieldTooSoon:      {"L4-no-early-expiry", "linear-locks"},
+	forge.YieldEndsLater:    {"linear-locks"},
+	forge.FenceFalls:        {"answers", "reads", "linear-fences"},
 }
 
 var quick = Options{Failover: 2 * time.Second, Patience: 2 * time.Second}

@@ -15,6 +15,12 @@ import (
 	"github.com/prytany/prytany/synod"
 )
 
+// An heir waits behind the holder with a fence.
+type heir struct {
+	lock, session string
+	fence         uint64
+}
+
 // A drawer draws commands over a few names, so that they get into each other's way.
 type drawer struct {
 	rng      *rand.Rand
@@ -22,6 +28,10 @@ type drawer struct {
 	ballot   synod.Ballot
 	revision uint64
 	acquires []*locks.AcquireCommand
+	fences   map[string]uint64 // of locks, and highest of resources, as they are now
+	alive    []string          // sessions
+	heirs    []heir
+	asked    []heir // to yield, at the revision that stands for the fence
 }
 
 func (d *drawer) request() locks.Request {
@@ -37,7 +47,7 @@ func (d *drawer) recent() uint64 {
 }
 
 func (d *drawer) command() locks.Command {
-	switch d.rng.IntN(18) {
+	switch d.rng.IntN(22) {
 	case 0:
 		d.ballot.Round++
 		return &locks.LeadCommand{Ballot: d.ballot}
@@ -81,8 +91,72 @@ func (d *drawer) command() locks.Command {
 		return c
 	case 12:
 		return d.txn()
+	case 13, 14, 15:
+		return d.order()
 	}
 	return d.acquire()
+}
+
+// session draws one that lives, mostly.
+func (d *drawer) session() string {
+	if n := len(d.alive); n > 0 && d.rng.IntN(4) > 0 {
+		return d.alive[d.rng.IntN(n)]
+	}
+	return d.pick("s", 60)
+}
+
+// fence draws one of a lock that is perhaps that of a present grant.
+func (d *drawer) fence(lock string) uint64 {
+	if f := d.fences[lock]; f != 0 && d.rng.IntN(4) > 0 {
+		return f
+	}
+	return d.recent()
+}
+
+// order draws one of what is asked of several locks, of holders, leaders and registers.
+func (d *drawer) order() locks.Command {
+	switch d.rng.IntN(8) {
+	case 0:
+		c := &locks.AcquireAllCommand{Request: d.request(), Session: d.session()}
+		for range 1 + d.rng.IntN(3) { // sometimes twice the same
+			c.Locks = append(c.Locks, d.pick("l", 7))
+		}
+		return c
+	case 1:
+		return &locks.YieldCommand{Request: d.request(), Lock: d.pick("l", 4), Within: time.Duration(d.rng.IntN(3)) * time.Second}
+	case 2:
+		c := &locks.EndYieldCommand{Lock: d.pick("l", 4), Since: d.recent(), Ballot: d.ballot}
+		if n := len(d.asked); n > 0 {
+			y := d.asked[d.rng.IntN(n)]
+			c.Lock, c.Since = y.lock, y.fence
+		}
+		return c
+	case 3:
+		name := d.pick("l", 4)
+		return &locks.ProclaimCommand{Request: d.request(), Lock: name, Fence: d.fence(name), Value: d.pick("v", 99)}
+	case 4, 5:
+		c := &locks.TransferCommand{Request: d.request(), Lock: d.pick("l", 4), To: d.pick("s", 60)}
+		if n := len(d.acquires); n > 0 && d.rng.IntN(4) > 0 {
+			last := d.acquires[n-1-d.rng.IntN(min(n, 10))]
+			c.Lock, c.To = last.Lock, last.Session
+		}
+		if n := len(d.heirs); n > 0 && d.rng.IntN(2) == 0 {
+			heir := d.heirs[d.rng.IntN(n)]
+			c.Lock, c.To, c.Fence = heir.lock, heir.session, heir.fence
+			return c
+		}
+		if d.rng.IntN(2) == 0 {
+			c.Fence = d.fence(c.Lock)
+		}
+		return c
+	case 6:
+		return &locks.AdvanceCommand{Request: d.request(), Resource: d.pick("r", 2), Fence: d.recent()}
+	}
+	c := &locks.ForgetFenceCommand{Request: d.request(), Resource: d.pick("r", 2), Fence: d.recent()}
+	if d.rng.IntN(2) == 0 {
+		c.Fence = d.fences[c.Resource]
+	}
+	return c
 }
 
 func (d *drawer) conditions(r **uint64, g **locks.Guard) {
@@ -99,14 +173,14 @@ func (d *drawer) conditions(r **uint64, g **locks.Guard) {
 
 func (d *drawer) acquire() locks.Command {
 	c := &locks.AcquireCommand{
-		Request: d.request(), Lock: d.pick("l", 4), Session: d.pick("s", 60), Wait: d.rng.IntN(2) == 0, Slots: 1,
+		Request: d.request(), Lock: d.pick("l", 4), Session: d.session(), Wait: d.rng.IntN(2) == 0, Slots: 1,
 	}
 	switch d.rng.IntN(8) {
 	case 0, 1:
 		c.Shared = true
-	case 2:
+	case 2, 3:
 		c.Campaign, c.Value = true, d.pick("v", 99)
-	case 3:
+	case 5:
 		c.Slots = 2
 	case 4:
 		c.Open, c.Session, c.TTL = true, "own-"+c.Request.ID, time.Second
@@ -146,6 +220,31 @@ func (d *drawer) txn() locks.Command {
 	return c
 }
 
+// look takes note of what locks have for fences now, and of what was asked of them.
+func (d *drawer) look(m *locks.Machine) {
+	d.fences, d.alive, d.heirs, d.asked = map[string]uint64{}, nil, nil, nil
+	m.View(func(v locks.View) {
+		for s := range v.Sessions("") {
+			d.alive = append(d.alive, s.ID)
+		}
+		for i := range 2 {
+			name := fmt.Sprintf("r%d", i)
+			d.fences[name], _ = v.Fence(name)
+		}
+		for l := range v.Locks("", 0) {
+			if len(l.Holders) > 0 {
+				d.fences[l.Name] = l.Holders[0].Fence
+				for _, w := range l.Waiters {
+					d.heirs = append(d.heirs, heir{l.Name, w.Session, l.Holders[0].Fence})
+				}
+			}
+			if l.Yield != nil {
+				d.asked = append(d.asked, heir{l.Name, "", l.Yield.Since})
+			}
+		}
+	})
+}
+
 // TestModelAgreesWithMachine draws logs with all that the model knows. The lock machine
 // has a model of its own in its tests: that this one agrees says that this one is right.
 func TestModelAgreesWithMachine(t *testing.T) {
@@ -153,13 +252,23 @@ func TestModelAgreesWithMachine(t *testing.T) {
 	if testing.Short() {
 		seeds = 40
 	}
-	refusals := 0
+	refusals, worked := 0, map[string]int{}
+	done := func(raw, result []byte) {
+		cmd, _ := locks.Decode(raw)
+		if r, err := locks.DecodeResult(result); err == nil && !r.Refused {
+			worked[fmt.Sprintf("%T", cmd)]++
+		}
+	}
 	for seed := range seeds {
 		d := &drawer{rng: rand.New(rand.NewPCG(seed, 2)), ballot: synod.Ballot{Round: 1, Member: 1}}
+		m := locks.NewMachine() // shows what is worth drawing
 		n := decided.Node{Version: decided.Version, Name: "n1", ID: 1, Snapshot: 1, Config: 1, Voters: []uint64{1}}
 		for slot := uint64(2); slot < 402; slot++ {
 			d.revision++
-			v := paxos.EncodeBatch(d.ballot, [][]byte{locks.Encode(d.command())})
+			d.look(m)
+			raw := locks.Encode(d.command())
+			v := paxos.EncodeBatch(d.ballot, [][]byte{raw})
+			done(raw, m.Apply(paxos.Slot(slot), raw, 0))
 			n.Votes = append(n.Votes, decided.NewVote(paxos.SlotVote{Slot: paxos.Slot(slot), Config: 1, Chosen: true, Vote: synod.Vote{Ballot: d.ballot, Value: v}}))
 			n.Decided = slot
 		}
@@ -174,5 +283,12 @@ func TestModelAgreesWithMachine(t *testing.T) {
 			t.Fatalf("seed %d: %v", seed, l1.Offenders)
 		}
 	}
-	t.Logf("%d commands, %d refused for a limit", seeds*400, refusals)
+	t.Logf("%d commands, %d refused for a limit, worked: %v", seeds*400, refusals, worked)
+	for _, cmd := range []locks.Command{
+		&locks.AcquireAllCommand{}, &locks.YieldCommand{}, &locks.ProclaimCommand{}, &locks.TransferCommand{}, &locks.AdvanceCommand{}, &locks.ForgetFenceCommand{},
+	} {
+		if kind := fmt.Sprintf("%T", cmd); worked[kind] < int(seeds)/4 {
+			t.Errorf("%s worked %d times in %d logs", kind, worked[kind], seeds)
+		}
+	}
 }

@@ -49,6 +49,14 @@ func misread(s *model.State, o *ops.Op) string {
 		if !slices.Equal(sorted(got.Holders), sorted(want)) {
 			return fmt.Sprintf("%s is held by %v, and was read as held by %v", o.Key, want, got.Holders)
 		}
+	case history.GetFence:
+		got, err := history.Decode[history.FenceResult](o.Result)
+		switch {
+		case err != nil:
+			return err.Error()
+		case got.Highest != s.Fences[o.Key]:
+			return fmt.Sprintf("%s has seen fence %d, and was read as %d", o.Key, s.Fences[o.Key], got.Highest)
+		}
 	case history.KeepAlive:
 		id := cmp.Or(o.Session, o.Key)
 		if alive := s.Sessions[id] != nil; alive != (o.Kind == history.OK) {
@@ -120,6 +128,8 @@ func otherwise(o *ops.Op, cmd locks.Command) string {
 		a, err = history.Decode[history.ReleaseArgs](o.Args)
 		differ("the lock", c.Lock, o.Key)
 		differ("the fence", c.Fence, cmp.Or(a.Fence, o.Fence))
+	default:
+		kind, bad, err = otherOrder(o, cmd)
 	}
 	if err != nil {
 		return err.Error()

@@ -12,6 +12,12 @@ import (
 // mistold is the answer to a change, as the service with its bug gives it.
 func (w *world) mistold(e history.Event, a answer) answer {
 	switch {
+	case e.F == history.AcquireAll && a.code == string(api.CodeLockHeld) && w.strike(AllDespiteHeld, 0.5):
+		out := history.AcquireAllResult{Fences: map[string]uint64{}}
+		for _, name := range e.Args.(history.AcquireAllArgs).Locks {
+			out.Fences[name] = a.revision
+		}
+		a.kind, a.code, a.result = history.OK, "", out
 	case e.F == history.Put && a.kind == history.OK && w.strike(FailedApplied, 0.05):
 		return answer{kind: history.Fail, code: string(api.CodeOverloaded)}
 	case e.F == history.Put && a.kind == history.OK && w.strike(FalseRevision, 0.05):

@@ -13,6 +13,7 @@ import (
 var apiCodes = map[locks.Code]api.Code{
 	locks.LockHeld: api.CodeLockHeld, locks.SessionExpired: api.CodeSessionExpired, locks.SessionUnknown: api.CodeSessionUnknown,
 	locks.StaleFence: api.CodeStaleFence, locks.RevisionMismatch: api.CodeRevisionMismatch, locks.LimitMismatch: api.CodeLimitMismatch,
+	locks.NotCandidate: api.CodeNotCandidate, locks.LockUnknown: api.CodeLockUnknown,
 }
 
 // A process makes one call at a time.
@@ -239,6 +240,8 @@ func (c *client) work() {
 		c.holder(next)
 	case n < 71:
 		c.close(next)
+	case n < 82:
+		c.order(next)
 	default:
 		c.acquire(next)
 	}
@@ -363,7 +366,7 @@ var lockNames = []struct {
 	name  string
 	slots int
 	value bool
-}{{"lock-a", 1, false}, {"lock-b", 1, false}, {"sem", 2, false}, {"seat", 1, true}}
+}{{"lock-a", 1, false}, {"lock-b", 1, false}, {"sem", 2, false}, {"seat", 1, true}, {"asked", 1, false}}
 
 func (c *client) holder(then func(answer)) {
 	w, l := c.w, lockNames[c.w.rng.IntN(len(lockNames))]
@@ -441,7 +444,7 @@ func (c *client) acquire(then func(answer)) {
 func (c *client) use(kind, name string, fence uint64, then func(answer)) {
 	w := c.w
 	c.endBelief()
-	if w.now < c.believes() {
+	if w.now < c.believes() && kind != "asked" && kind != "seat" { // those are taken away from who holds them
 		w.calls++
 		c.held = &belief{name, fence, w.calls, c.p.id, false}
 		w.record(history.Event{Kind: history.Invoke, F: history.Belief, Op: w.calls, Process: c.p.id, Key: name, Session: c.session, Fence: fence})
@@ -454,17 +457,7 @@ func (c *client) use(kind, name string, fence uint64, then func(answer)) {
 				return
 			}
 			c.endBelief()
-			cmd := &locks.ReleaseCommand{Lock: name, Fence: fence, Session: c.session}
-			c.p.change(history.Event{F: history.Release, Key: name, Session: c.session, Fence: fence, Args: history.ReleaseArgs{Fence: fence}},
-				cmd, &cmd.Request, func(locks.Result, *answer) {}, func(a answer) {
-					if a.kind == history.Info {
-						// The release may still come, and end what the session gets by asking
-						// again meanwhile: it would be the same grant.
-						c.abandon()
-						return
-					}
-					then(a)
-				})
+			c.release(name, fence, then)
 		})
 	}
 	if kind != "lock-a" {

@@ -41,6 +41,13 @@ const (
 	TwiceApplied     Bug = "one request, two slots"  // that are not told apart
 	ToldTooMuch      Bug = "told too much by watch"  // an event that did not happen
 	FalseRevision    Bug = "false revision answered" // one too many
+
+	AllDespiteHeld    Bug = "all granted, one held"       // acknowledged, and refused
+	TransferKeepsTerm Bug = "transfer without a new term" // the old one is told
+	ProclaimAfterTerm Bug = "proclamation after the term" // acknowledged, and refused
+	YieldTooSoon      Bug = "yield ends at once"          // no time is given
+	YieldEndsLater    Bug = "yield ends a later grant"    // one that nobody asked to end
+	FenceFalls        Bug = "highest fence falls"         // a low one is taken, or read
 )
 
 // Options of [Make].

@@ -28,6 +28,20 @@ const (
 	Release = "release" // ReleaseArgs; nothing
 	Holder  = "holder"  // nothing; HolderResult: a linearizable read of who holds Key
 
+	// Several locks at once, or none; Key is a name for the set. Session is in the event.
+	AcquireAll = "acquire-all" // AcquireAllArgs; AcquireAllResult. Fail with code lock_held: none was granted
+	// Whoever holds Key is asked to let go.
+	Yield = "yield" // YieldArgs; nothing. Fail with code lock_unknown: nobody holds it
+
+	// What leaders of the election Key do. Fence is the term, in the event too.
+	Proclaim = "proclaim" // ProclaimArgs; nothing. Fail with code stale_fence: the term is over
+	Transfer = "transfer" // TransferArgs; nothing. Fence and Session of an OK: of the new term
+
+	// The register of fences of a resource, Key.
+	Advance     = "advance"      // FenceArgs; FenceResult. Fail with code stale_fence: a higher one was seen
+	ForgetFence = "forget-fence" // FenceArgs; FenceResult. Fail with code stale_fence: it is not that one
+	GetFence    = "get-fence"    // nothing; FenceResult
+
 	// What a holder believes: the interval in which the client library says that the
 	// lock is held. Invoke when it begins, OK when it ends; Fence says of which grant.
 	Belief = "belief" // nothing; nothing
@@ -105,6 +119,31 @@ type (
 	}
 	HolderResult struct {
 		Holders []Hold `json:"holders"`
+	}
+	AcquireAllArgs struct {
+		Locks []string `json:"locks"`
+	}
+	// AcquireAllResult: fences by lock, or one holder of each lock that was not to be had.
+	AcquireAllResult struct {
+		Fences map[string]uint64 `json:"fences,omitempty"`
+		HeldBy map[string]Hold   `json:"held_by,omitempty"`
+	}
+	YieldArgs struct {
+		Within int64 `json:"within,omitempty"` // ns, after which the grants end; 0: never
+	}
+	ProclaimArgs struct {
+		Fence uint64 `json:"fence"`
+		Value string `json:"value"`
+	}
+	TransferArgs struct {
+		Fence uint64 `json:"fence,omitempty"` // the term that ends; 0: whichever there is
+		To    string `json:"to"`              // the session of a candidate
+	}
+	FenceArgs struct {
+		Fence uint64 `json:"fence"`
+	}
+	FenceResult struct {
+		Highest uint64 `json:"highest,omitempty"` // 0: no fence was seen; of a Fail what was in the way
 	}
 	// ResourceArgs: Base is the Counter that the writer had read, Value what it adds
 	// to the set. Unfenced resources take every write.

@@ -4,7 +4,7 @@
 // only believe.
 //
 // A history falls into partitions: a register, registers that transactions bind
-// together, a lock, a semaphore, an election, a session. The search is exponential, so
+// together, a lock, a semaphore, an election, a register of fences, a session. The search is exponential, so
 // partitions should be small: above [MaxOps] calls or [MaxUnknown] of which nobody
 // knows, a partition is still tried, and the check says how many were. One that is not
 // decided in time is undecided, never passed.
@@ -61,6 +61,7 @@ type Options struct {
 type step struct {
 	op   *ops.Op // nil for Expire
 	kill string  // the session that ends
+	ends bool    // op is a request to yield, and the time that it gave is over
 	// perhaps says that it does what it asks for if that can be, and nothing otherwise.
 	perhaps bool
 }
@@ -68,6 +69,9 @@ type step struct {
 func (s step) String() string {
 	if s.op == nil {
 		return "session " + s.kill + " expires"
+	}
+	if s.ends {
+		return "the time is over that was given by " + s.op.String()
 	}
 	if s.perhaps {
 		return "perhaps " + s.op.String()
@@ -114,6 +118,7 @@ func Check(h *ops.History, o Options) ([]*verdict.Check, []verdict.File) {
 		{"linear-locks", "each lock is linearizable, with leases that end no earlier than they may", plain},
 		{"linear-semaphores", "each semaphore is, too", semaphores},
 		{"linear-elections", "each election is, too", elections},
+		{"linear-fences", "each register of fences is linearizable", s.fences()},
 		{"linear-sessions", "each session begins, lives, and ends for good", s.sessions()},
 	} {
 		c := verdict.New(kind.name, kind.title)

@@ -20,6 +20,7 @@ type hold struct {
 	fence   uint64 // 0 if nobody was told
 	shared  bool
 	value   string
+	open    bool // what it publishes is not known: it was chosen out of turn
 }
 
 // A lock is the state of one, as far as clients can know it. It never changes.
@@ -78,7 +79,7 @@ func (l lock) step(k kind, s step) (bool, lock) {
 	case history.Holder:
 		return l.seen(o)
 	}
-	return true, l
+	return l.order(s)
 }
 
 func (l lock) acquire(k kind, s step) (bool, lock) {
@@ -86,11 +87,11 @@ func (l lock) acquire(k kind, s step) (bool, lock) {
 	a, _ := history.Decode[history.AcquireArgs](o.Args)
 	_, dead := slices.BinarySearch(l.dead, o.Session)
 	i := l.find(o.Session)
-	want := hold{owner(o), o.Fence, a.Shared, a.Value}
+	want := hold{owner(o), o.Fence, a.Shared, a.Value, false}
 	switch {
 	case s.perhaps && i >= 0 && !dead && a.Value != "": // a leader publishes another value
 		want = l.holds[i]
-		want.value = a.Value
+		want.value, want.open = a.Value, false
 		return true, l.with(want)
 	case s.perhaps && (dead || i >= 0 || !l.admits(k, a.Shared)):
 		return true, l
@@ -151,8 +152,11 @@ func (l lock) learn(h history.Hold) (bool, lock) {
 		}
 	}
 	is := l.holds[i]
-	if is.fence != 0 && is.fence != h.Fence || h.Value != "" && h.Value != is.value {
+	if is.fence != 0 && is.fence != h.Fence || h.Value != "" && h.Value != is.value && !is.open {
 		return false, l
+	}
+	if h.Value != "" {
+		is.value, is.open = h.Value, false
 	}
 	next := l.without(is.session)
 	is.session, is.fence = h.Session, h.Fence
@@ -210,55 +214,93 @@ func lockModel(k kind) porcupine.Model {
 	}
 }
 
+// kinds finds out how locks are used.
+func kinds(h *ops.History) map[string]kind {
+	out := map[string]kind{}
+	for _, o := range h.Ops {
+		switch o.F {
+		case history.Acquire:
+			a, _ := history.Decode[history.AcquireArgs](o.Args)
+			k := out[o.Key]
+			out[o.Key] = kind{max(k.slots, a.Slots, 1), k.shared || a.Shared, k.value || a.Value != ""}
+		case history.AcquireAll:
+			a, _ := history.Decode[history.AcquireAllArgs](o.Args)
+			for _, name := range a.Locks {
+				k := out[name]
+				k.slots = max(k.slots, 1)
+				out[name] = k
+			}
+		}
+	}
+	return out
+}
+
+// A use is all that is said about one lock.
+type use struct {
+	*partition
+	users  map[string]bool // sessions
+	yields []*ops.Op
+}
+
 // locks makes a partition of each lock, with the ends of the sessions that used it.
 func (s *splitter) locks() (plain, semaphores, elections []*partition) {
-	kinds := map[string]kind{}
-	for _, o := range s.h.Ops {
-		if o.F == history.Acquire {
-			a, _ := history.Decode[history.AcquireArgs](o.Args)
-			k := kinds[o.Key]
-			kinds[o.Key] = kind{max(k.slots, a.Slots, 1), k.shared || a.Shared, k.value || a.Value != ""}
+	all, uses := kinds(s.h), map[string]*use{}
+	for _, whole := range s.h.Ops {
+		for _, o := range each(whole) {
+			k, used := all[o.Key]
+			if !used || !tellsOfLock(o) {
+				continue
+			}
+			u := uses[o.Key]
+			if u == nil {
+				u = &use{partition: &partition{name: o.Key, model: lockModel(k)}, users: map[string]bool{}}
+				uses[o.Key] = u
+			}
+			s.use(u, o)
 		}
 	}
-	parts, users := map[string]*partition{}, map[string]map[string]bool{}
-	for _, o := range s.h.Ops {
-		k, used := kinds[o.Key]
-		if !used || !tellsOfLock(o) {
-			continue
+	for _, name := range slices.Sorted(maps.Keys(uses)) {
+		u, k := uses[name], all[name]
+		sessions := slices.Sorted(maps.Keys(u.users))
+		for _, id := range sessions {
+			s.expire(u.partition, id)
 		}
-		p := parts[o.Key]
-		if p == nil {
-			p = &partition{name: o.Key, model: lockModel(k)}
-			parts[o.Key], users[o.Key] = p, map[string]bool{}
+		for _, o := range u.yields {
+			s.ends(u.partition, o, k, sessions)
 		}
-		p.add(o)
-		if o.F != history.Acquire {
-			continue
-		}
-		if o.Kind == history.Fail && o.Code == string(api.CodeSessionExpired) {
-			// It may have held the lock until its session ended, and was told only that.
-			p.span(step{op: o, perhaps: true}, o.Process, o.Call, ops.Never)
-		}
-		if o.Session == "" && o.Kind == history.Info { // its session may end whenever it likes
-			p.span(step{kill: owner(o)}, len(s.h.Ops)+1, o.Call, ops.Never)
-		} else {
-			users[o.Key][o.Session] = true
-		}
-	}
-	for _, p := range group(parts) {
-		for _, id := range slices.Sorted(maps.Keys(users[p.name])) {
-			s.expire(p, id)
-		}
-		switch k := kinds[p.name]; {
+		switch {
 		case k.value:
-			elections = append(elections, p)
+			elections = append(elections, u.partition)
 		case k.slots > 1:
-			semaphores = append(semaphores, p)
+			semaphores = append(semaphores, u.partition)
 		default:
-			plain = append(plain, p)
+			plain = append(plain, u.partition)
 		}
 	}
 	return plain, semaphores, elections
+}
+
+// use adds a call to what is said about a lock.
+func (s *splitter) use(u *use, o *ops.Op) {
+	u.add(o)
+	switch o.F {
+	case history.Yield:
+		u.yields = append(u.yields, o)
+	case history.Transfer:
+		if a, err := history.Decode[history.TransferArgs](o.Args); err == nil {
+			u.users[a.To] = true
+		}
+	case history.Acquire:
+		if o.Kind == history.Fail && o.Code == string(api.CodeSessionExpired) {
+			// It may have held the lock until its session ended, and was told only that.
+			u.span(step{op: o, perhaps: true}, o.Process, o.Call, ops.Never)
+		}
+		if o.Session == "" && o.Kind == history.Info { // its session may end whenever it likes
+			u.span(step{kill: owner(o)}, len(s.h.Ops)+1, o.Call, ops.Never)
+		} else {
+			u.users[o.Session] = true
+		}
+	}
 }
 
 // tellsOfLock reports whether what became of o depends on a lock.
@@ -266,8 +308,10 @@ func tellsOfLock(o *ops.Op) bool {
 	switch o.F {
 	case history.Acquire:
 		return o.Kind != history.Fail || o.Code == string(api.CodeLockHeld) && o.Answered() || o.Code == string(api.CodeSessionExpired)
-	case history.Release:
+	case history.Release, history.Proclaim, history.Transfer:
 		return o.Kind != history.Fail || o.Code == string(api.CodeStaleFence)
+	case history.Yield:
+		return o.Kind != history.Fail || o.Code == string(api.CodeLockUnknown)
 	case history.Holder:
 		return o.Kind == history.OK || o.Kind == history.Fail && o.Code == string(api.CodeLockUnknown)
 	}

@@ -81,7 +81,7 @@ func (s *splitter) sessions() []*partition {
 func tellsOfSession(o *ops.Op) bool {
 	over := o.Code == string(api.CodeSessionExpired) || o.Code == string(api.CodeSessionUnknown)
 	switch o.F {
-	case history.Open, history.KeepAlive, history.Acquire:
+	case history.Open, history.KeepAlive, history.Acquire, history.AcquireAll:
 		return o.Kind == history.OK || o.Kind == history.Fail && over
 	case history.CloseS:
 		return o.Kind != history.Fail || over

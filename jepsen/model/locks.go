@@ -56,7 +56,7 @@ func (s *State) acquire(c *locks.AcquireCommand) Answer {
 		x = &Session{TTL: c.TTL, Bound: c.Lock}
 		s.Sessions[c.Session] = x
 	}
-	s.Locks[c.Lock] = l
+	s.Locks[c.Lock], s.known[c.Lock] = l, true
 	s.Changed = append(s.Changed, c.Lock)
 	p := place{session: c.Session, request: c.Request.ID, own: c.Request.Own, shared: c.Shared, campaign: c.Campaign}
 	if c.Campaign {
@@ -98,6 +98,7 @@ func (s *State) again(c *locks.AcquireCommand, l *Lock) Answer {
 	s.Changed = append(s.Changed, c.Lock)
 	if g.Shared && !c.Shared {
 		g.Fence = s.Revision
+		l.Yield = Yield{} // this is another grant
 	}
 	shares := !g.Shared && c.Shared
 	g.Shared = c.Shared
@@ -126,6 +127,14 @@ func (s *State) serve(name string) {
 		l.queue = l.queue[1:]
 		s.placed(l, p)
 	}
+	s.leaveQueue(l)
+	if len(l.Holders) == 0 && len(l.queue) == 0 && l.delay == 0 {
+		delete(s.Locks, name)
+	}
+}
+
+// leaveQueue takes the places of those who hold l now out of its queue.
+func (s *State) leaveQueue(l *Lock) {
 	l.queue = slices.DeleteFunc(l.queue, func(p place) bool {
 		holds := l.holder(p.session) != nil
 		if holds {
@@ -133,9 +142,6 @@ func (s *State) serve(name string) {
 		}
 		return holds
 	})
-	if len(l.Holders) == 0 && len(l.queue) == 0 && l.delay == 0 {
-		delete(s.Locks, name)
-	}
 }
 
 // placed answers the request for a place whose session holds l now.
@@ -239,9 +245,15 @@ func (s *State) dismiss(name string, g Grant) {
 	l := s.Locks[name]
 	l.Holders = slices.DeleteFunc(l.Holders, func(o Grant) bool { return o.Session == g.Session })
 	s.Changed = append(s.Changed, name)
-	waits := slices.ContainsFunc(l.queue, func(p place) bool { return p.session == g.Session })
-	if x := s.Sessions[g.Session]; x != nil && x.Bound == name && !waits {
-		s.end(g.Session, false)
+	l.settled()
+	s.endBound(name, g.Session)
+}
+
+// endBound ends a session that lived for a lock alone, which it holds no more.
+func (s *State) endBound(name, session string) {
+	waits := slices.ContainsFunc(s.Locks[name].queue, func(p place) bool { return p.session == session })
+	if x := s.Sessions[session]; x != nil && x.Bound == name && !waits {
+		s.end(session, false)
 	}
 }
 

@@ -1,12 +1,11 @@
 // Package model is a small second account of what the lock machine does: registers,
-// sessions, locks with queues, semaphores and elections, written from their
+// sessions, locks with queues, semaphores, elections and fences, written from their
 // description and as plainly as possible. A checker replays a log through it and
 // compares each answer that a client got with the answer here.
 //
 // It shares with package locks how commands are coded, and nothing else. Limits of
 // size are not in it: what the machine refuses because of them is passed over with
-// [State.Skip]. Nor are requests to yield, transfers, proclamations, several locks at
-// once and fence registers, which no workload uses; [State.Apply] says so.
+// [State.Skip].
 package model
 
 import (
@@ -33,6 +32,10 @@ type Answer struct {
 
 	Done  bool             // of a transaction: the conditions held
 	Reads map[string]Entry // of a transaction: by key; Revision 0 if there was none
+
+	// Of several locks at once, by name: what was granted, or a holder of each that is
+	// not to be had, the empty one if it is only waited for or delayed.
+	All map[string]Grant
 }
 
 // An Entry is a register.
@@ -71,6 +74,7 @@ type place struct {
 type Lock struct {
 	Slots   int
 	Holders []Grant
+	Yield   Yield
 	queue   []place
 	delay   uint64 // the revision since when a lock-delay runs
 }
@@ -88,8 +92,10 @@ type State struct {
 	Sessions map[string]*Session
 	Dead     map[string]uint64 // sessions that are over: since which revision
 	Locks    map[string]*Lock  // free ones are not in it
+	Fences   map[string]uint64 // the highest that each resource has seen
 	Changed  []string          // names of the locks that the last command changed, perhaps some twice
 
+	known   map[string]bool // names of locks that were ever in use
 	lead    uint64
 	answers map[request][]Answer // the newest is last
 }
@@ -98,7 +104,7 @@ type State struct {
 func New() *State {
 	return &State{
 		Entries: map[string]Entry{}, Sessions: map[string]*Session{}, Dead: map[string]uint64{},
-		Locks: map[string]*Lock{}, answers: map[request][]Answer{},
+		Locks: map[string]*Lock{}, Fences: map[string]uint64{}, known: map[string]bool{}, answers: map[request][]Answer{},
 	}
 }
 
@@ -147,7 +153,7 @@ func (s *State) Apply(cmd locks.Command) (a Answer, known bool) {
 	case *locks.TxnCommand:
 		return s.once(c.Request, func() Answer { return s.txn(c) }), true
 	default:
-		return Answer{}, false
+		return s.order(cmd)
 	}
 	return s.yes(), true
 }
@@ -214,6 +220,9 @@ func (s *State) end(id string, expired bool) {
 			return p.session == id
 		})
 		l.Holders = slices.DeleteFunc(l.Holders, func(g Grant) bool { return g.Session == id })
+		if len(l.Holders) < held {
+			l.settled()
+		}
 		if len(l.Holders) < held && expired && x.LockDelay > 0 {
 			l.delay = s.Revision
 		}

@@ -22,13 +22,14 @@ const (
 	Network  Need = "network"  // hosts with networks of their own
 	Disk     Need = "disk"     // file systems of their own
 	CPU      Need = "cpu"      // control groups
+	Clock    Need = "clock"    // a binary whose clock can be broken
 	Sessions Need = "sessions" // a workload whose clients hold something
 )
 
 // A Fault is one kind.
 type Fault struct {
 	Name  string
-	Group string // process, network, disk, cpu, membership
+	Group string // process, network, disk, cpu, membership, clock
 	What  string // a sentence
 	Needs []Need
 	Roles []Role // whom it may hit
@@ -89,7 +90,7 @@ func Find(name string) (Fault, bool) {
 
 // Faults lists all kinds.
 func Faults() []Fault {
-	return slices.Concat(processFaults(), networkFaults(), diskFaults(), memberFaults())
+	return slices.Concat(processFaults(), networkFaults(), diskFaults(), memberFaults(), clockFaults())
 }
 
 const second = time.Second

@@ -28,15 +28,15 @@ type Nemesis struct {
 	Recovery time.Duration
 
 	breaches []string
-	done     int
+	done     map[string]int
 }
 
 // Breaches are what the faults have shown that may not be, beside what the history
 // shows: a node that runs where it has to refuse, a cluster that does not recover.
 func (n *Nemesis) Breaches() []string { return n.breaches }
 
-// Done is how many faults came and went.
-func (n *Nemesis) Done() int { return n.done }
+// Done is how many faults came and went, by kind.
+func (n *Nemesis) Done() map[string]int { return n.done }
 
 // Run carries out steps one after the other, until they are done or time is over.
 // An error is that a fault could not be made or taken away.
@@ -83,7 +83,10 @@ func (n *Nemesis) step(ctx context.Context, step Step) error {
 	if err != nil {
 		return err
 	}
-	n.done++
+	if n.done == nil {
+		n.done = map[string]int{}
+	}
+	n.done[step.Fault]++
 	begin := time.Now()
 	leader, err := n.World.Settle(ctx, n.Recovery)
 	switch {

@@ -42,7 +42,8 @@ func (s Step) String() string {
 const between = time.Second
 
 // Plan makes a plan for a run of so long, from a seed: all of names in a random
-// order, again and again, each with a role and a length.
+// order, again and again, each with a role and a length. As many seeds in a row as
+// there are names begin with each of them once, so that short runs miss none.
 func Plan(seed uint64, names []string, total time.Duration) (steps []Step, err error) {
 	dice := rand.New(rand.NewPCG(seed, 0x6e656d65736973))
 	var faults []Fault
@@ -58,7 +59,7 @@ func Plan(seed uint64, names []string, total time.Duration) (steps []Step, err e
 	}
 	var used time.Duration
 	for used < total || len(steps) == 0 {
-		for _, i := range dice.Perm(len(faults)) {
+		for _, i := range turn(dice, seed, len(faults), len(steps) == 0) {
 			f := faults[i]
 			s := Step{Fault: f.Name, Role: f.Roles[dice.IntN(len(f.Roles))], Length: f.Least, Seed: dice.Uint64()}
 			if f.Most > f.Least {
@@ -71,6 +72,18 @@ func Plan(seed uint64, names []string, total time.Duration) (steps []Step, err e
 		}
 	}
 	return steps, nil
+}
+
+// turn is an order of n faults. The first of a plan begins with another one for each of
+// n seeds in a row.
+func turn(dice *rand.Rand, seed uint64, n int, first bool) []int {
+	order := dice.Perm(n)
+	if first {
+		round := rand.New(rand.NewPCG(seed/uint64(n), 0x726f756e64)).Perm(n)
+		i := slices.Index(order, round[seed%uint64(n)])
+		order[0], order[i] = order[i], order[0]
+	}
+	return order
 }
 
 // Select turns what a user asks for, names separated by commas, "all" and groups of

@@ -53,6 +53,25 @@ func TestPlansRepeat(t *testing.T) {
 	}
 }
 
+// Runs that are too short for more than one or two faults come past all of them.
+func TestSeedsInARowBeginWithEachFault(t *testing.T) {
+	all := everything(t)
+	n := uint64(len(all))
+	for _, from := range []uint64{0, n, 7 * n} {
+		first := map[string]bool{}
+		for seed := from; seed < from+n; seed++ {
+			steps, err := Plan(seed, all, 9*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first[steps[0].Fault] = true
+		}
+		if len(first) != len(all) {
+			t.Errorf("seeds from %d begin with %d of %d faults", from, len(first), len(all))
+		}
+	}
+}
+
 func TestPlansAreWhatWasAskedFor(t *testing.T) {
 	all := everything(t)
 	for seed := range uint64(200) {

@@ -42,7 +42,7 @@ func Lives(h *History, rho float64) map[string]*Life {
 			l = &Life{ID: id, TTL: h.Run.TTL}
 			out[id] = l
 		}
-		if o.F == history.Open || o.F == history.KeepAlive || o.F == history.Acquire {
+		if o.F == history.Open || o.F == history.KeepAlive || o.F == history.Acquire || o.F == history.AcquireAll {
 			l.Last = max(l.Last, o.Ended)
 		}
 		if o.F == history.CloseS && o.Kind != history.Fail && l.Closed == nil {

@@ -66,7 +66,8 @@ func (o *Op) Service() bool {
 // Changes reports whether o asks for a command in the log.
 func (o *Op) Changes() bool {
 	switch o.F {
-	case history.Put, history.Delete, history.Txn, history.Open, history.CloseS, history.Acquire, history.Release:
+	case history.Put, history.Delete, history.Txn, history.Open, history.CloseS, history.Acquire, history.Release, history.AcquireAll,
+		history.Yield, history.Proclaim, history.Transfer, history.Advance, history.ForgetFence:
 		return true
 	}
 	return false
@@ -83,7 +84,7 @@ func (o *Op) String() string {
 	if o.Key != "" {
 		fmt.Fprintf(&b, " %s", o.Key)
 	}
-	if text := short(o.Args); text != "" {
+	if text := Short(o.Args); text != "" {
 		fmt.Fprintf(&b, " %s", text)
 	}
 	if o.Session != "" {
@@ -101,7 +102,7 @@ func (o *Op) String() string {
 	if o.Fence != 0 {
 		fmt.Fprintf(&b, " fence %d", o.Fence)
 	}
-	if text := short(o.Result); text != "" {
+	if text := Short(o.Result); text != "" {
 		fmt.Fprintf(&b, " %s", text)
 	}
 	if o.Slot != 0 {
@@ -113,8 +114,8 @@ func (o *Op) String() string {
 	return b.String()
 }
 
-// short is v as JSON, cut off where it gets long; "" for nothing.
-func short(v any) string {
+// Short is v as JSON, cut off where it gets long; "" for nothing.
+func Short(v any) string {
 	if v == nil {
 		return ""
 	}

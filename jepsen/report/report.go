@@ -2,19 +2,22 @@
 // no script, no style and no picture comes from anywhere else, so that it can be
 // mailed, kept, and opened in ten years.
 //
-// It has the verdicts, each with what breaks it; the run on one axis of time: a lane
-// for each node with the calls that it was asked, bars for faults, a lane for each
-// lock with who held it and who believed to; latencies and rates; and the calls around
-// whatever failed. Everything that comes from a history is escaped.
+// It says in a sentence what the verdict is; what failed, each with the calls that show
+// it, close up; the run on one axis of time: a lane for each node with the calls that it
+// was asked, bars for faults, a lane for each lock with who held it and who believed to;
+// latencies and rates; all checks; and the calls around whatever failed. Everything that
+// comes from a history is escaped.
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prytany/prytany/jepsen/decided"
@@ -28,12 +31,23 @@ const around = 12
 // A page is what the template gets.
 type page struct {
 	V       *verdict.Verdict
+	Says    string          // the verdict in a sentence
+	Failed  []failure       // of V's checks
+	Others  []verdict.Check // that have something to say, but have not failed
+	Good    []verdict.Check // all the rest
 	Summary []pair
 	Drawing template.HTML
 	Plots   template.HTML
 	Around  []excerpt
 	Notes   []pair
 	Log     string
+}
+
+// A failure is a check that failed, with its first breach close up.
+type failure struct {
+	*verdict.Check
+	Text  string
+	Close template.HTML
 }
 
 type pair struct{ Name, Value string }
@@ -53,16 +67,28 @@ type row struct {
 
 // Write writes the report. log may be nil.
 func Write(w io.Writer, v *verdict.Verdict, h *ops.History, log *decided.Log) error {
-	p := page{V: v, Drawing: timeline(h, offending(v)), Plots: plots(h)}
+	p := page{V: v, Says: says(v), Drawing: timeline(h, offending(v)), Plots: plots(h)}
+	for _, c := range v.Checks {
+		switch {
+		case c.Outcome == verdict.Failed:
+			text, drawing := closeup(h, c)
+			p.Failed = append(p.Failed, failure{c, text, drawing})
+		case c.Outcome == verdict.Rejected || c.Outcome == verdict.Undecided:
+			p.Others = append(p.Others, *c)
+		default:
+			p.Good = append(p.Good, *c)
+		}
+	}
 	run := h.Run
 	p.Summary = []pair{
-		{"run", run.Name}, {"seed", fmt.Sprint(run.Seed)}, {"workload", run.Workload}, {"nodes", fmt.Sprint(run.Nodes)},
-		{"faults asked for", fmt.Sprint(run.Faults)}, {"left out", fmt.Sprint(run.Left)}, {"version", run.Binary},
-		{"started", run.Started.UTC().Format(time.RFC3339)}, {"lasted", h.Until.Round(time.Millisecond).String()},
+		{"run", run.Name}, {"seed", fmt.Sprint(run.Seed)}, {"workload", run.Workload}, {"nodes", strings.Join(run.Nodes, " ")},
+		{"faults", spell(run.Faults)}, {"left out", spell(run.Left)}, {"version", run.Binary},
+		{"started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, {"lasted", h.Until.Round(time.Millisecond).String()},
 		{"sessions' ttl", run.TTL.String()}, {"clocks differ by", fmt.Sprintf("%g at most", run.Drift)},
 	}
 	for _, name := range slices.Sorted(keys(v.Counts)) {
-		p.Summary = append(p.Summary, pair{name, fmt.Sprint(v.Counts[name])})
+		what := map[string]string{"fail": "refused", "info": "unknown", "ok": "answered", "watched": "watched events", "faults": "number of faults"}[name]
+		p.Summary = append(p.Summary, pair{cmp.Or(what, name), fmt.Sprint(v.Counts[name])})
 	}
 	if run.Negative {
 		p.Summary = append(p.Summary, pair{"negative control: updates lost without fences", fmt.Sprint(v.Lost)})
@@ -78,6 +104,27 @@ func Write(w io.Writer, v *verdict.Verdict, h *ops.History, log *decided.Log) er
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
+}
+
+// spell writes a list, or that it is empty.
+func spell(list []string) string { return cmp.Or(strings.Join(list, ", "), "none") }
+
+// says is a verdict in a sentence, for whoever sees one for the first time.
+func says(v *verdict.Verdict) string {
+	n := map[verdict.Outcome]int{}
+	for _, c := range v.Checks {
+		n[c.Outcome]++
+	}
+	text := map[verdict.Outcome]string{
+		verdict.Failed:    "Something happened that may not: %d of %d checks found it.",
+		verdict.Rejected:  "The run cannot tell anything: %d of %d checks say why.",
+		verdict.Undecided: "Nothing wrong was found, and %d of %d checks could not show that nothing is.",
+		verdict.Passed:    "What clients were told is as it must be: %d of %d checks looked and found nothing.",
+	}[v.Outcome]
+	if text = fmt.Sprintf(text, n[v.Outcome], len(v.Checks)); v.Outcome != verdict.Rejected && n[verdict.None] > 0 {
+		text += fmt.Sprintf(" %d had nothing to look at.", n[verdict.None])
+	}
+	return text
 }
 
 // Save writes the report as path, and what belongs to it beside that.

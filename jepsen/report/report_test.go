@@ -74,10 +74,16 @@ func wellFormed(t *testing.T, html string) map[string]int {
 func TestReportOfAFailure(t *testing.T) {
 	html, v := render(t, forge.Options{Seed: 1, Bug: forge.StaleRead}, func(*forge.Run) {})
 	n := wellFormed(t, html)
-	if n["svg"] != 2 || n["rect"] < 500 || n["circle"] < 300 || n["polyline"] < 2 {
+	failed := 0 // each is shown close up
+	for _, c := range v.Checks {
+		if c.Outcome == verdict.Failed {
+			failed++
+		}
+	}
+	if failed == 0 || n["svg"] != 2+failed || n["path"] == 0 || n["rect"] < 500 || n["circle"] < 300 || n["polyline"] < 2 {
 		t.Errorf("the drawings have %v", n)
 	}
-	for _, want := range []string{"linear-registers", "kill-leader", "lock-a-0", "n3", "Around what failed", v.Beside[0].Name, `class="bad"`} {
+	for _, want := range []string{"linear-registers", "kill-leader", "lock-a-0", "n3", "Around what failed", "Something happened that may not", "Close up", "named by a check", v.Beside[0].Name, `class="bad"`} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the report does not have %q", want)
 		}

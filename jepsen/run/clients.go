@@ -231,6 +231,13 @@ func (b *book) take(party int, e history.Event) {
 	}
 }
 
+// answered is how many calls have succeeded.
+func (b *book) answered() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.counts[history.OK]
+}
+
 func (b *book) forget(gone func(grant) bool) {
 	kept := b.grants[:0]
 	for _, g := range b.grants {

@@ -30,6 +30,7 @@ const ClientCommand = "internal-client"
 // The phases of a run beside its faults.
 const (
 	warmUp   = 2 * time.Second
+	slowest  = 30 * time.Second // that the clients may take for enough calls before the first fault
 	quiet    = 3 * time.Second
 	recovery = 30 * time.Second // until the cluster has come to rest after a fault
 	stopTime = 40 * time.Second // until all clients have stopped
@@ -61,8 +62,8 @@ type Options struct {
 type Record struct {
 	Run      history.Run
 	Plan     []nemesis.Step
-	Breaches []string // what may not be, beside what the history shows
-	Done     int      // faults that came and went
+	Breaches []string       // what may not be, beside what the history shows
+	Done     map[string]int // faults that came and went, by kind
 	Counts   map[history.Kind]int
 }
 
@@ -92,7 +93,7 @@ func Do(ctx context.Context, o Options) (rec Record, err error) {
 		return rec, err
 	}
 	t.run = history.Run{
-		Name: o.Name, Seed: o.Seed, Workload: strings.Join(o.Workloads, ","), Faults: o.Faults, Time: o.Time, TTL: o.TTL, Drift: drift,
+		Name: o.Name, Seed: o.Seed, Workload: strings.Join(o.Workloads, ","), Faults: kinds(t.plan), Time: o.Time, TTL: o.TTL, Drift: drift,
 		Binary: o.Version, Left: o.Left, Started: time.Now(), Negative: slices.Contains(o.Workloads, "lock-unfenced"),
 	}
 	for i := range o.Nodes {
@@ -108,6 +109,17 @@ func Do(ctx context.Context, o Options) (rec Record, err error) {
 	err = t.act(ctx)
 	rec.Breaches, rec.Done, rec.Counts = t.nemesis.Breaches(), t.nemesis.Done(), t.book.counts
 	return rec, errors.Join(err, t.close())
+}
+
+// kinds are the faults of a plan: what is asked of a run depends on what happens in it,
+// and not on what might have been drawn.
+func kinds(plan []nemesis.Step) (names []string) {
+	for _, s := range plan {
+		if !slices.Contains(names, s.Fault) {
+			names = append(names, s.Fault)
+		}
+	}
+	return names
 }
 
 // prepare makes the directory of a run, and takes away what another run of the same seed
@@ -137,18 +149,18 @@ const drift = 0.01
 // pace is by how much longer than usual clients pause, so that the log stays whole: a
 // node drops slots once it has 20,000 of them.
 func (t *theatre) pace() float64 {
-	const usual, most, fast = 350, 14_000, 0.05 // slots a second; slots in a run
+	const usual, most, fast = 500, 14_000, 0.05 // slots a second; slots in a run
 	if t.Snapshots {
 		return fast
 	}
 	return max(1, t.Time.Seconds()*usual/most)
 }
 
-// needsDisks reports whether a fault of the plan needs disks of the nodes' own.
-func (t *theatre) needsDisks() bool {
+// needs reports whether a fault of the plan needs something.
+func (t *theatre) needs(what nemesis.Need) bool {
 	return slices.ContainsFunc(t.plan, func(s nemesis.Step) bool {
 		f, _ := nemesis.Find(s.Fault)
-		return slices.Contains(f.Needs, nemesis.Disk)
+		return slices.Contains(f.Needs, what)
 	})
 }
 
@@ -157,7 +169,7 @@ func (t *theatre) open(ctx context.Context) (err error) {
 	t.nemesis = &nemesis.Nemesis{Recovery: recovery}
 	t.book = newBook(func() time.Duration { return 0 })
 	t.world, err = world.New(world.Options{
-		Binary: t.Binary, Seed: t.Seed, Nodes: t.Nodes, Spares: 1, Clients: t.Options.Clients, Disks: t.needsDisks(),
+		Binary: t.Binary, Seed: t.Seed, Nodes: t.Nodes, Spares: 1, Clients: t.Options.Clients, Disks: t.needs(nemesis.Disk), Clocks: t.needs(nemesis.Clock),
 		Level: t.Level, Args: t.Args, Logs: filepath.Join(t.Out, "logs"),
 	}, t.Abilities.Network == "")
 	if err != nil {
@@ -232,9 +244,8 @@ func (t *theatre) scenes(ctx context.Context, epoch int64) (err error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go t.progress(watching)
-	begin := time.Now()
-	until := begin.Add(t.Time - quiet)
-	sleep(ctx, warmUp)
+	t.warm(ctx)
+	until := time.Now().Add(t.Time - warmUp - quiet)
 	if err := t.nemesis.Run(ctx, t.plan, until); err != nil {
 		return err
 	}
@@ -245,6 +256,20 @@ func (t *theatre) scenes(ctx context.Context, epoch int64) (err error) {
 		return err
 	}
 	return t.finish(ctx)
+}
+
+// warm lets clients work without faults: for a while, and on a slow machine until they
+// have been answered often enough for the run to tell anything.
+func (t *theatre) warm(ctx context.Context) {
+	const enough, between = 300, 100 * time.Millisecond
+	begin := time.Now()
+	sleep(ctx, warmUp)
+	for ctx.Err() == nil && time.Since(begin) < slowest && t.book.answered() < enough {
+		sleep(ctx, between)
+	}
+	if late := time.Since(begin) - warmUp; late > between {
+		t.book.write(history.Event{Kind: history.Note, Text: fmt.Sprintf("the faults begin %v later: so long it took until enough calls were answered", late.Round(between))})
+	}
 }
 
 // finish has everything read, and ends the nodes.

@@ -38,20 +38,26 @@ type holder struct {
 func holders(s shape) func(context.Context, *worker) {
 	return func(ctx context.Context, w *worker) {
 		h := &holder{worker: w, shape: s, beat: w.aide("keepalive"), names: &rota{prefix: s.prefix, width: 2, calls: 10, every: 2 * lifeTime}}
-		for ctx.Err() == nil {
-			if !h.open(ctx) {
-				h.pause(ctx, 100*time.Millisecond)
-				continue
-			}
-			h.term(ctx)
-			h.stop()
-			if h.lapse && h.dice.IntN(3) == 0 {
-				sleep(ctx, h.TTL+time.Duration(h.dice.Int64N(int64(2*time.Second))))
-				h.acquire(ctx, h.names.next(w), 0) // will it be told that it is over?
-				continue
-			}
-			h.do(ctx, call{f: history.CloseS, session: h.session, method: http.MethodDelete, path: "sessions/" + h.session})
+		h.terms(ctx, h.turn)
+	}
+}
+
+// terms opens one session after the other, and has turn work with each for a while, as
+// long as it returns true.
+func (h *holder) terms(ctx context.Context, turn func(context.Context) bool) {
+	for ctx.Err() == nil {
+		if !h.open(ctx) {
+			h.pause(ctx, 100*time.Millisecond)
+			continue
 		}
+		h.term(ctx, turn)
+		h.stop()
+		if h.lapse && h.dice.IntN(3) == 0 {
+			sleep(ctx, h.TTL+time.Duration(h.dice.Int64N(int64(2*time.Second))))
+			h.acquire(ctx, h.names.next(h.worker), 0) // will it be told that it is over?
+			continue
+		}
+		h.do(ctx, call{f: history.CloseS, session: h.session, method: http.MethodDelete, path: "sessions/" + h.session})
 	}
 }
 
@@ -103,41 +109,41 @@ func (h *holder) keepalive(ctx context.Context) {
 }
 
 // term uses one session for a while.
-func (h *holder) term(ctx context.Context) {
+func (h *holder) term(ctx context.Context, turn func(context.Context) bool) {
 	for range 3 + h.dice.IntN(8) {
 		select {
 		case <-h.over:
 			return
 		default:
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || !turn(ctx) {
 			return
-		}
-		name := h.names.next(h.worker)
-		wait := time.Duration(h.dice.IntN(3)) * 400 * time.Millisecond
-		got := h.acquire(ctx, name, wait)
-		switch {
-		case got.Kind == history.Info:
-			return // the session may hold what nobody knows of
-		case got.Code == string(api.CodeSessionExpired), got.Code == string(api.CodeSessionUnknown):
-			return
-		case got.Kind == history.OK:
-			h.pause(ctx, 60*time.Millisecond)
-			if h.dice.IntN(3) == 0 {
-				h.look(ctx, name)
-			}
-			h.pause(ctx, 60*time.Millisecond)
-			if h.dice.IntN(8) == 0 {
-				continue // it goes with the session
-			}
-			if h.release(ctx, name, got.Fence).Kind == history.Info {
-				return
-			}
-		default:
-			h.look(ctx, name)
 		}
 		h.pause(ctx, 40*time.Millisecond)
 	}
+}
+
+// turn takes and leaves one lock. It returns false when the session is over, or may hold
+// what nobody knows of.
+func (h *holder) turn(ctx context.Context) bool {
+	name := h.names.next(h.worker)
+	got := h.acquire(ctx, name, time.Duration(h.dice.IntN(3))*400*time.Millisecond)
+	switch {
+	case got.Kind == history.Info || over(got):
+		return false
+	case got.Kind != history.OK:
+		h.look(ctx, name)
+		return true
+	}
+	h.pause(ctx, 60*time.Millisecond)
+	if h.dice.IntN(3) == 0 {
+		h.look(ctx, name)
+	}
+	h.pause(ctx, 60*time.Millisecond)
+	if h.dice.IntN(8) == 0 {
+		return true // it goes with the session
+	}
+	return h.release(ctx, name, got.Fence).Kind != history.Info
 }
 
 func (h *holder) path(name string) string {

@@ -210,3 +210,24 @@ func txn(set string, args history.TxnArgs) call {
 		},
 	}
 }
+
+// stuck is a writer who goes where it is served, in the first worker of each process, and
+// readers who stay with one node each, whatever that node is cut off from: what a leader
+// that was replaced tells, only they hear.
+func stuck(ctx context.Context, w *worker) {
+	const readers, patience = 3, 400 * time.Millisecond // readers of each process
+	keys := &rota{prefix: "stuck/", width: 4, calls: 2 * lifeCalls, every: lifeTime}
+	if w.index == 0 {
+		for ctx.Err() == nil {
+			w.put(ctx, keys.next(w), nil, call{perTry: patience})
+			w.pause(ctx, 25*time.Millisecond)
+		}
+		return
+	}
+	at := (w.Client*readers + w.index - 1) % len(w.Nodes)
+	for ctx.Err() == nil {
+		w.at = at
+		w.getAs(ctx, keys.next(w), call{perTry: patience})
+		w.pause(ctx, 60*time.Millisecond)
+	}
+}

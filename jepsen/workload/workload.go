@@ -35,6 +35,7 @@ type Kind struct {
 func Kinds() []Kind {
 	return []Kind{
 		{"register", "entries that are put, read, deleted and compared-and-set under unique values", 2, false, false, register},
+		{"stuck", "entries that are read by clients who stay with one node each, whatever becomes of it", 4, false, false, stuck},
 		{"txn", "transactions that compare and write several entries at once and read them", 1, false, false, transactions},
 		{"retries", "the same, with little patience: what is not answered is asked again elsewhere under the same Idempotency-Key", 1, false, false, retries},
 		{"lock", "the client library's locks around a resource that refuses lower fences", 2, true, true, lock(true)},
@@ -42,6 +43,9 @@ func Kinds() []Kind {
 		{"semaphore", "two slots for all, over the plain API", 1, true, false, holders(shape{prefix: "sem/", slots: 2})},
 		{"sessions", "sessions that are opened, kept alive, ended and left to expire, with locks in them", 1, true, false, holders(shape{prefix: "slock/", lapse: true})},
 		{"election", "candidates who publish a value, and observers", 1, true, false, holders(shape{prefix: "elect/", election: true})},
+		{"several", "two or three locks at once or none, and requests to let go within a time", 2, true, false, several},
+		{"handover", "elections whose leaders publish anew and hand over to a candidate", 1, true, false, handover},
+		{"fences", "the registers of fences of resources, which are advanced, read and forgotten", 1, false, false, fences},
 		{"watch", "writers, and watchers who go on at another node when a stream ends", 2, false, false, watching},
 	}
 }

@@ -193,7 +193,7 @@ func TestWorkloadsAgainstACluster(t *testing.T) {
 		}
 	}
 	for _, f := range []string{history.Put, history.Get, history.Delete, history.Txn, history.Open, history.KeepAlive, history.CloseS, history.Acquire,
-		history.Release, history.Holder, history.Belief, history.ResourceRead, history.ResourceWrite, history.Watched} {
+		history.Release, history.Holder, history.AcquireAll, history.Yield, history.Proclaim, history.Transfer, history.Advance, history.ForgetFence, history.GetFence, history.Belief, history.ResourceRead, history.ResourceWrite, history.Watched} {
 		if done[f] == 0 {
 			t.Errorf("no %s was done", f)
 		}

@@ -5,7 +5,6 @@ package world
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +20,8 @@ import (
 
 	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/internal/fault"
+	"github.com/prytany/prytany/internal/fault/ask"
+	"github.com/prytany/prytany/internal/fault/clockfile"
 	"github.com/prytany/prytany/jepsen/wire"
 )
 
@@ -40,6 +41,7 @@ type Node struct {
 	world *World
 	dir   string
 	fs    *fault.FileSystem
+	clock *clockfile.File // nil: the machine's
 	http  *http.Client
 	log   *os.File
 
@@ -98,6 +100,9 @@ func (n *Node) Start(how ...string) (err error) {
 	}, how...)
 	cmd := exec.Command(n.world.Binary, append(args, n.world.Args...)...)
 	cmd.Env, cmd.Stderr = fault.Environ(), n.log
+	if n.clock != nil {
+		cmd.Env = append(cmd.Env, clockfile.Variable+"="+filepath.Join(n.world.dir, n.Name+".clock"))
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is for us alone
 	if err := n.Host.Start(cmd); err != nil {
 		return err
@@ -108,6 +113,19 @@ func (n *Node) Start(how ...string) (err error) {
 	n.cmd, n.gone = cmd, gone
 	n.mu.Unlock()
 	return nil
+}
+
+// Clock changes how the node's clock runs: do is given it, and what the machine's
+// reads now. The world must have been made with Clocks.
+func (n *Node) Clock(do func(c *clockfile.File, machine time.Duration)) error {
+	if n.clock == nil {
+		return fmt.Errorf("%s: its clock cannot be broken", n.Name)
+	}
+	machine, err := clockfile.Machine()
+	if err == nil {
+		do(n.clock, machine)
+	}
+	return err
 }
 
 // Running reports whether the process has not ended.
@@ -208,38 +226,12 @@ func (n *Node) Await(ctx context.Context) error {
 
 // Ask sends the node one request that no fault of the network meets.
 func (n *Node) Ask(ctx context.Context, method, path, body string) (status int, reply []byte, err error) {
-	req, err := http.NewRequestWithContext(ctx, method, n.URL+path, strings.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.Header.Set("Accept", "application/json")
-	resp, err := n.http.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	reply, err = io.ReadAll(resp.Body)
-	return resp.StatusCode, reply, err
+	return ask.Do(ctx, n.http, n.URL, method, path, body)
 }
 
 // Status asks the node how it stands, and how in group main.
-func (n *Node) Status(ctx context.Context) (st api.Status, main api.GroupStatus, err error) {
-	code, body, err := n.Ask(ctx, http.MethodGet, "/v1/status", "")
-	if err == nil && code != http.StatusOK {
-		err = fmt.Errorf("status: %d", code)
-	}
-	if err == nil {
-		err = json.Unmarshal(body, &st)
-	}
-	if err != nil {
-		return st, main, err
-	}
-	for _, g := range st.Groups {
-		if g.Group == api.MainGroup {
-			return st, g, nil
-		}
-	}
-	return st, main, errors.New("status: no group main")
+func (n *Node) Status(ctx context.Context) (api.Status, api.GroupStatus, error) {
+	return ask.Status(ctx, n.http, n.URL)
 }
 
 // LogMark is how long the log is, in bytes; LogSince reads what came after.

@@ -10,6 +10,7 @@ package world
 
 import (
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/internal/fault"
+	"github.com/prytany/prytany/internal/fault/clockfile"
 	"github.com/prytany/prytany/jepsen/wire"
 )
 
@@ -33,6 +35,7 @@ type Options struct {
 	Spares  int    // nodes that are not started
 	Clients int    // hosts for clients
 	Disks   bool   // each node's data on a file system of its own
+	Clocks  bool   // each node's clock can be broken: Binary was built for that
 	Level   string // of the nodes' logs
 	Args    []string
 	Logs    string // directory for the nodes' logs
@@ -60,10 +63,14 @@ type Abilities struct {
 	Network string // why there are no namespaces; "" if there are
 	Disk    string // why there are no file systems of their own
 	CPU     string // why there are no control groups
+	Clock   string // why clocks cannot be broken
 }
 
-// Probe finds out what can be had here, by trying.
-func Probe() (a Abilities) {
+// Probe finds out what can be had here, by trying, with a binary of the service.
+func Probe(binary string) (a Abilities) {
+	if err := probeClock(binary); err != nil {
+		a.Clock = err.Error()
+	}
 	sw := wire.New(0)
 	h, err := newHost("probe", netip.MustParseAddr("10.77.0.1"), sw)
 	if err != nil {
@@ -81,6 +88,23 @@ func Probe() (a Abilities) {
 		a.CPU = err.Error()
 	}
 	return a
+}
+
+// clockTag is the build tag of binaries whose clocks can be broken.
+const clockTag = "clockfault"
+
+// probeClock looks in what the compiler has noted of a binary.
+func probeClock(binary string) error {
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		return fmt.Errorf("how %s was built is not known: %w", binary, err)
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-tags" && slices.Contains(strings.Split(s.Value, ","), clockTag) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the binary was built without -tags %s, as releases are", clockTag)
 }
 
 func probeDisk() error {
@@ -118,6 +142,11 @@ func New(o Options, networks bool) (w *World, err error) {
 		n.dir = filepath.Join(w.dir, n.Name)
 		n.URL = fmt.Sprintf("http://%s:%d", h.At, wire.HTTPPort)
 		n.http = h.Client(statusTime)
+		if o.Clocks {
+			if n.clock, err = clockfile.Create(filepath.Join(w.dir, n.Name+".clock")); err != nil {
+				return w, err
+			}
+		}
 		w.Nodes = append(w.Nodes, n)
 	}
 	for i := range o.Clients {
@@ -189,6 +218,9 @@ func (w *World) Close() error {
 		}
 		if n.fs != nil {
 			errs = append(errs, n.fs.Remove())
+		}
+		if n.clock != nil {
+			errs = append(errs, n.clock.Close())
 		}
 		errs = append(errs, n.Host.Close())
 	}

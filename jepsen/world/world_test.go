@@ -103,8 +103,8 @@ func dial(t *testing.T, h *Host, network, at string) net.Conn {
 	return c
 }
 
-// ask sends one message and waits so long for it to come back.
-func ask(c net.Conn, limit time.Duration) error {
+// inquire sends one message and waits so long for it to come back.
+func inquire(c net.Conn, limit time.Duration) error {
 	_ = c.SetDeadline(time.Now().Add(limit))
 	if _, err := c.Write([]byte("hello")); err != nil {
 		return err
@@ -120,31 +120,31 @@ func TestHostsReachEachOtherThroughTheSwitchAlone(t *testing.T) {
 	at := echo(t, b, wire.PeerPort)
 	tcp, udp := dial(t, a, "tcp", at), dial(t, a, "udp", at)
 	for name, c := range map[string]net.Conn{"tcp": tcp, "udp": udp} {
-		if err := ask(c, 5*time.Second); err != nil {
+		if err := inquire(c, 5*time.Second); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	const delay = 30 * time.Millisecond
 	sw.Set("slow", wire.Rule{Delay: delay})
 	begin := time.Now()
-	if err := ask(udp, 5*time.Second); err != nil || time.Since(begin) < 2*delay {
+	if err := inquire(udp, 5*time.Second); err != nil || time.Since(begin) < 2*delay {
 		t.Errorf("with a delay of %v each way: %v after %v", delay, err, time.Since(begin))
 	}
 	sw.Set("slow")
 	// One way is enough to have no answer, and the other plane is not hit.
 	sw.Set("cut", wire.Rule{From: []string{"b"}, Plane: wire.Peers, Drop: 1})
-	if err := ask(udp, 300*time.Millisecond); err == nil {
+	if err := inquire(udp, 300*time.Millisecond); err == nil {
 		t.Error("an answer came through a way that is cut")
 	}
 	other := dial(t, a, "udp", echo(t, b, wire.GossipPort))
-	if err := ask(other, 5*time.Second); err != nil {
+	if err := inquire(other, 5*time.Second); err != nil {
 		t.Errorf("the plane that is not cut: %v", err)
 	}
 	sw.Heal()
-	if err := ask(dial(t, a, "udp", at), 5*time.Second); err != nil {
+	if err := inquire(dial(t, a, "udp", at), 5*time.Second); err != nil {
 		t.Errorf("after the switch was healed: %v", err)
 	}
-	if err := ask(tcp, 20*time.Second); err != nil {
+	if err := inquire(tcp, 20*time.Second); err != nil {
 		t.Errorf("tcp after the switch was healed: %v", err)
 	}
 }
