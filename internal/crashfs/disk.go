@@ -56,6 +56,9 @@ func (d *Disk) Pending() int { return len(d.pending) }
 // Now is what programs see.
 func (d *Disk) Now() Image { return d.now }
 
+// Name returns by which path programs find a file or a directory.
+func (d *Disk) Name(ino Ino) string { return d.now.name(ino) }
+
 // Do carries an operation out. It returns the number of a file or directory that was
 // made. Programs get the error.
 func (d *Disk) Do(op Op) (Ino, syscall.Errno) {

@@ -62,6 +62,8 @@ var may = map[string][]string{
 	"internal/scale":               {"internal/api", "internal/scale/fleet"},
 	"internal/scale/*":             {"internal/api", "internal/scale/fleet"},
 	"internal/fault":               {},
+	"internal/crashfs":             {},
+	"internal/storage/crashstates": {},
 	"internal/failover":            {"internal/api", "internal/fault"},
 	"internal/node":                anything,
 	"jepsen/internal/sabotage":     {},
@@ -86,6 +88,7 @@ var may = map[string][]string{
 // doors says by which packages a library enters. A library that is not listed
 // is forbidden. Test files may use any library of testing.
 var doors = map[string][]string{
+	"github.com/hanwen/go-fuse/v2":        {"internal/crashfs"},
 	"github.com/hashicorp/memberlist":     {"fd"},
 	"github.com/hashicorp/serf":           {"fd"},
 	"github.com/hashicorp/raft":           {"internal/storage"},
@@ -97,7 +100,7 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":              {"cmd/*"},
 	"github.com/knadh/koanf":              {"cmd/*"},
 	"golang.org/x/term":                   {"cmd/*"},
-	"golang.org/x/sys":                    {"internal/transport", "internal/storage", "internal/storage/wal", "internal/node", "internal/supervise", "internal/fault", "jepsen/*", "cmd/*"},
+	"golang.org/x/sys":                    {"internal/transport", "internal/storage", "internal/storage/wal", "internal/node", "internal/supervise", "internal/fault", "internal/crashfs", "jepsen/*", "cmd/*"},
 	"github.com/anishathalye/porcupine":   {"jepsen/linear", "internal/sim"},
 	"pgregory.net/rapid":                  {},
 	"go.uber.org/goleak":                  {},

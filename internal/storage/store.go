@@ -128,7 +128,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, explain(dir, err)
 	}
 	s := &Store{dir: dir, log: opts.Log, groups: map[paxos.GroupID]*groupFile{}, files: newSnapshotFiles(filepath.Join(dir, snapshotsDir))}
@@ -228,6 +228,31 @@ func create(path string, make func(tmp string) error) error {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// makeDir makes a data directory, and its name durable: else all that is in it could
+// vanish with it. One that has node.db was made so.
+func makeDir(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, nodeFile)); err == nil {
+		return nil
+	}
+	var above []string // the directory above it, and those above what is missing
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		above = append(above, filepath.Dir(at))
+		if _, err := os.Stat(filepath.Dir(at)); err == nil || filepath.Dir(at) == at {
+			break
+		}
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	for _, parent := range above {
+		// Where this user may not read, this user has made nothing either.
+		if err := syncDir(parent); err != nil && !errors.Is(err, os.ErrPermission) {
+			return err
+		}
+	}
+	return nil
 }
 
 func syncDir(dir string) error {
