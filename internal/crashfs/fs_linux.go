@@ -52,7 +52,8 @@ type FS struct {
 	dead    bool
 	faults  Faults
 	hits    int
-	room    int64 // bytes, when it is not filled
+	last    string // the operation that was hit last
+	room    int64  // bytes, when it is not filled
 }
 
 // A place is that of a page.
@@ -154,6 +155,9 @@ func (fs *FS) do(op Op) (Ino, syscall.Errno) {
 		op.Kind = Mark
 	}
 	ino, errno := fs.disk.Do(op)
+	if errno == syscall.ENOSPC {
+		fs.hit(&op)
+	}
 	if errno != 0 {
 		return 0, errno
 	}
@@ -175,7 +179,7 @@ func (fs *FS) hinder(op *Op) syscall.Errno {
 	sync := op.Kind == Sync || op.Kind == SyncDir
 	if sync && fs.faults.Slow != nil {
 		wait := fs.faults.Slow()
-		fs.hits++
+		fs.hit(op)
 		fs.mu.Unlock()
 		time.Sleep(wait)
 		fs.mu.Lock()
@@ -191,11 +195,11 @@ func (fs *FS) hinder(op *Op) syscall.Errno {
 		// as if it were written, and never will be.
 		errno := f.Sync
 		f.Sync = 0
-		fs.hits++
+		fs.hit(op)
 		fs.disk.drop(func(c *change) bool { return c.kind != changeNames && c.ino == op.Ino })
 		return errno
 	case !sync && f.Write != 0:
-		fs.hits++
+		fs.hit(op)
 		return f.Write
 	}
 	return 0
@@ -219,14 +223,24 @@ func (fs *FS) Set(f Faults) {
 func (fs *FS) Fill() {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	fs.disk.room = max(1, fs.disk.now.used())
+	fs.hits, fs.disk.room = 0, max(1, fs.disk.now.used())
 }
 
-// Hits is how many operations have met a fault since Set.
-func (fs *FS) Hits() int {
+// Hits is how many operations have met a fault since Set, or Fill, and the last of them.
+func (fs *FS) Hits() (n int, last string) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return fs.hits
+	return fs.hits, fs.last
+}
+
+// hit counts op, which a fault meets. The caller holds mu.
+func (fs *FS) hit(op *Op) {
+	fs.hits++
+	name := op.Name
+	if op.Ino != 0 {
+		name = fs.disk.now.name(op.Ino)
+	}
+	fs.last = fmt.Sprintf("a failed %s of %s", op.Kind, name)
 }
 
 // Freeze has every operation that changes something, and every sync, wait.

@@ -144,11 +144,11 @@ func (t *theatre) pace() float64 {
 	return max(1, t.Time.Seconds()*usual/most)
 }
 
-// needsDisks reports whether a fault of the plan needs disks of the nodes' own.
-func (t *theatre) needsDisks() bool {
+// needs reports whether a fault of the plan cannot do without what.
+func (t *theatre) needs(what nemesis.Need) bool {
 	return slices.ContainsFunc(t.plan, func(s nemesis.Step) bool {
 		f, _ := nemesis.Find(s.Fault)
-		return slices.Contains(f.Needs, nemesis.Disk)
+		return slices.Contains(f.Needs, what)
 	})
 }
 
@@ -157,7 +157,7 @@ func (t *theatre) open(ctx context.Context) (err error) {
 	t.nemesis = &nemesis.Nemesis{Recovery: recovery}
 	t.book = newBook(func() time.Duration { return 0 })
 	t.world, err = world.New(world.Options{
-		Binary: t.Binary, Seed: t.Seed, Nodes: t.Nodes, Spares: 1, Clients: t.Options.Clients, Disks: t.needsDisks(),
+		Binary: t.Binary, Seed: t.Seed, Nodes: t.Nodes, Spares: 1, Clients: t.Options.Clients, Disks: t.needs(nemesis.Disk), FUSE: t.needs(nemesis.FUSE),
 		Level: t.Level, Args: t.Args, Logs: filepath.Join(t.Out, "logs"),
 	}, t.Abilities.Network == "")
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prytany/prytany/internal/crashfs"
 	"github.com/prytany/prytany/internal/fault"
 	"github.com/prytany/prytany/jepsen/wire"
 )
@@ -33,6 +34,7 @@ type Options struct {
 	Spares  int    // nodes that are not started
 	Clients int    // hosts for clients
 	Disks   bool   // each node's data on a file system of its own
+	FUSE    bool   // such file systems are of package crashfs, every other one if Disks is set
 	Level   string // of the nodes' logs
 	Args    []string
 	Logs    string // directory for the nodes' logs
@@ -59,6 +61,7 @@ const diskSize = 192 << 20
 type Abilities struct {
 	Network string // why there are no namespaces; "" if there are
 	Disk    string // why there are no file systems of their own
+	FUSE    string // why there are none of package crashfs
 	CPU     string // why there are no control groups
 }
 
@@ -73,6 +76,9 @@ func Probe() (a Abilities) {
 	}
 	if err := probeDisk(); err != nil {
 		a.Disk = err.Error()
+	}
+	if err := crashfs.Probe(); err != nil {
+		a.FUSE = err.Error()
 	}
 	t, err := fault.MakeThrottle(prefix+strconv.Itoa(os.Getpid())+"-probe", time.Millisecond, 100*time.Millisecond)
 	if err != nil {
@@ -183,6 +189,9 @@ func (w *World) Close() error {
 		_ = fault.Run("fsfreeze", "--unfreeze", m) // fails if it is not frozen
 	}
 	for _, n := range w.Nodes {
+		if fs := n.FUSE(); fs != nil {
+			_ = fs.Thaw() // is never an error
+		}
 		n.kill()
 		if n.log != nil {
 			errs = append(errs, n.log.Close())
