@@ -230,31 +230,6 @@ func create(path string, make func(tmp string) error) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// makeDir makes a data directory, and its name durable: else all that is in it could
-// vanish with it. One that has node.db was made so.
-func makeDir(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, nodeFile)); err == nil {
-		return nil
-	}
-	var above []string // the directory above it, and those above what is missing
-	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
-		above = append(above, filepath.Dir(at))
-		if _, err := os.Stat(filepath.Dir(at)); err == nil || filepath.Dir(at) == at {
-			break
-		}
-	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err
-	}
-	for _, parent := range above {
-		// Where this user may not read, this user has made nothing either.
-		if err := syncDir(parent); err != nil && !errors.Is(err, os.ErrPermission) {
-			return err
-		}
-	}
-	return nil
-}
-
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -337,7 +312,7 @@ func (s *Store) begin(name string, k, note []byte, end uint64) error {
 		s.identity.Name = name
 	}
 	past := s.live(end)
-	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
+	return s.change(func(tx *bbolt.Tx) error {
 		if err := tx.Bucket(bucketNode).Put(k, sealed(note)); err != nil {
 			return err
 		}
@@ -345,7 +320,7 @@ func (s *Store) begin(name string, k, note []byte, end uint64) error {
 			return err
 		}
 		return putIdentity(tx, s.identity)
-	}))
+	})
 }
 
 // Identity returns who the directory belongs to.
@@ -386,8 +361,8 @@ func (s *Store) RaiseLease(lease int64) error {
 
 // setIdentity makes id durable. The caller holds mu.
 func (s *Store) setIdentity(id Identity) error {
-	if err := updateNode(s.node, func(tx *bbolt.Tx) error { return putIdentity(tx, id) }); err != nil {
-		return explain(s.path(nodeFile), err)
+	if err := s.change(func(tx *bbolt.Tx) error { return putIdentity(tx, id) }); err != nil {
+		return err
 	}
 	s.identity = id
 	return nil
@@ -404,9 +379,9 @@ func (s *Store) SaveAddress(id synod.NodeID, a Address) error {
 	if s.closed {
 		return nil
 	}
-	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
+	return s.change(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketAddresses).Put(key(uint64(id)), sealed(append(key(uint64(id)), b...)))
-	}))
+	})
 }
 
 // Addresses returns where nodes were last seen.
@@ -457,32 +432,3 @@ func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 func sealed(content []byte) []byte { return codec.AppendRecord(nil, content) }
 
 func unsealed(record []byte) ([]byte, error) { return codec.OpenRecord(record) }
-
-// updateNode runs f in a transaction of node.db, and notes which one it was
-// and what it left. There are no other transactions.
-func updateNode(db *bbolt.DB, f func(tx *bbolt.Tx) error) error {
-	return db.Update(func(tx *bbolt.Tx) error {
-		if err := f(tx); err != nil {
-			return err
-		}
-		return tx.Bucket(bucketNode).Put(keyClock, clock(tx))
-	})
-}
-
-// clock returns the record that vouches for all else in node.db, as tx leaves
-// or sees it. One that only reads has the number of the last that wrote.
-func clock(tx *bbolt.Tx) []byte {
-	content := binary.AppendUvarint(nil, uint64(tx.ID()))
-	for _, name := range [][]byte{bucketNode, bucketAddresses, bucketGroups, bucketSnapshots} {
-		sum := uint64(0)
-		b := tx.Bucket(name)
-		_ = b.ForEach(func(k, v []byte) error {
-			if string(k) != string(keyClock) {
-				sum += mix(uint64(codec.Checksum(k)) + mix(uint64(codec.Checksum(v))))
-			}
-			return nil
-		})
-		content = binary.LittleEndian.AppendUint64(content, sum)
-	}
-	return sealed(content)
-}
