@@ -301,14 +301,14 @@ func (fs *FS) Repair() error {
 	return fs.mount()
 }
 
-// Flip turns a bit in a page of a file that is certain and has not been written for
-// longer than half of all pages, and says where. Programs read it so from now on.
+// Flip turns a bit in a page of a file that is certain, one of the half of all pages that
+// have not been written for the longest time, and says where. Programs read it so from now on.
 func (fs *FS) Flip() (where string, err error) {
 	fs.mu.Lock()
 	all := fs.cold()
 	if len(all) == 0 {
 		fs.mu.Unlock()
-		return "", errors.New("no page has rested long enough")
+		return "", errors.New("nothing that was written is certain")
 	}
 	p := all[fs.dice.IntN(len(all))]
 	data := fs.disk.safe.inodes[p.ino].page(p.at).data
@@ -332,20 +332,22 @@ func (fs *FS) Flip() (where string, err error) {
 	return where, nil
 }
 
-// cold lists the pages that Flip may hit. The caller holds mu.
+// cold lists the pages that Flip may hit: the half that was written first. The caller
+// holds mu.
 func (fs *FS) cold() (all []place) {
-	limit := fs.ops / 2
 	_ = fs.disk.safe.walk(func(_ string, ino Ino, n *inode) error {
 		for at, p := range n.pages {
 			is := fs.disk.now.inodes[ino]
-			if p != nothing && is != nil && is.pages[at] == p && at*PageSize < n.size && fs.age[place{ino, at}] <= limit {
+			if p != nothing && is != nil && is.pages[at] == p && at*PageSize < n.size {
 				all = append(all, place{ino, at})
 			}
 		}
 		return nil
 	})
-	slices.SortFunc(all, func(a, b place) int { return cmp.Or(cmp.Compare(a.ino, b.ino), cmp.Compare(a.at, b.at)) })
-	return all
+	slices.SortFunc(all, func(a, b place) int {
+		return cmp.Or(cmp.Compare(fs.age[a], fs.age[b]), cmp.Compare(a.ino, b.ino), cmp.Compare(a.at, b.at))
+	})
+	return all[:(len(all)+1)/2]
 }
 
 // allocate gives a file room.

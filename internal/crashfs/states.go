@@ -122,22 +122,48 @@ type tear struct {
 	past bool  // the others are what is certain, and not of the change before
 }
 
-// tears returns some of the tears that there may be in part.
+// tears returns some of the tears that there may be in part, each of which makes a
+// difference.
 func (d *Disk) tears(part []int, r *rand.Rand) (all []tear) {
 	last := d.lastPages(part)
 	if len(last) == 0 {
 		return nil
 	}
+	add := func(page int, mask uint8, past bool) {
+		differs := d.differs(part, page, past)
+		t := tear{page, mask & differs, past}
+		if t.mask != 0 && t.mask != differs && !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
 	newest := last[len(last)-1]
 	for i := 1; i < sectors; i++ {
-		all = append(all, tear{page: newest, mask: 1<<i - 1, past: true})
+		add(newest, 1<<i-1, true)
 	}
 	for _, page := range []int{newest, last[r.IntN(len(last))]} {
 		for _, past := range []bool{false, true} {
-			all = append(all, tear{page: page, mask: uint8(r.Uint32()), past: past})
+			add(page, uint8(r.Uint32()), past)
 		}
 	}
 	return all
+}
+
+// differs returns the sectors in which the page of change number is is not what was
+// there before it: in what is certain, if past is set, else by the changes of part.
+func (d *Disk) differs(part []int, is int, past bool) (mask uint8) {
+	c := &d.pending[is]
+	old := d.safe.inodes[c.ino].page(c.at)
+	for _, i := range part {
+		if b := &d.pending[i]; i < is && !past && b.kind == changePage && b.ino == c.ino && b.at == c.at {
+			old = b.page
+		}
+	}
+	for s := range sectors {
+		if from := s * SectorSize; [SectorSize]byte(old.data[from:]) != [SectorSize]byte(c.page.data[from:]) {
+			mask |= 1 << s
+		}
+	}
+	return mask
 }
 
 // lastPages returns the changes of part that are pages, and the last in their places.

@@ -22,5 +22,5 @@
 // does: a sync of a file makes its bytes and its size durable, a sync of a directory its
 // names, a rename is whole, a sector is whole.
 //
-//	go test ./internal/storage/crashstates -seeds=40 -v
+//	make crash-states SCRIPTS=40
 package crashstates
