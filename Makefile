@@ -7,6 +7,8 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 # For `make sim`: the first seed and how many.
 SEED        ?= 1
 N           ?= 500
+# For `make crash-states`: how many scripts for each kind of log, from seed SEED on.
+SCRIPTS     ?= 2
 # For `make fuzz`: how long each target runs.
 FUZZTIME    ?= 20s
 
@@ -43,6 +45,10 @@ race: ## run the tests under the race detector, long searches left out
 .PHONY: sim
 sim: ## simulate N clusters, from seed SEED on
 	$(GO) test ./internal/sim -count=1 -timeout=0 -from=$(SEED) -seeds=$(N)
+
+.PHONY: crash-states
+crash-states: ## try all states that crashes may leave of data directories, by SCRIPTS scripts from seed SEED on
+	REQUIRE_FUSE=1 $(GO) test ./internal/storage/crashstates -count=1 -timeout=0 -v -run=TestCrashStates -from=$(SEED) -seeds=$(SCRIPTS)
 
 .PHONY: sabotage
 sabotage: ## show that the tests of the checkers in jepsen/ notice weakened ones

@@ -163,6 +163,9 @@ func prepare(o flags) (run.Options, error) {
 	if os.Getenv("REQUIRE_NETNS") == "1" && a.Network != "" {
 		return base, fmt.Errorf("REQUIRE_NETNS is 1 and there are no networks: %s", a.Network)
 	}
+	if os.Getenv("REQUIRE_FUSE") == "1" && a.FUSE != "" {
+		return base, fmt.Errorf("REQUIRE_FUSE is 1 and nothing can be mounted: %s", a.FUSE)
+	}
 	sessions := slices.ContainsFunc(base.Workloads, func(name string) bool { k, _ := workload.Find(name); return k.Session })
 	base.Faults, base.Left, err = nemesis.Select(o.nemesis, func(n nemesis.Need) string {
 		switch n {
@@ -170,6 +173,8 @@ func prepare(o flags) (run.Options, error) {
 			return a.Network
 		case nemesis.Disk:
 			return a.Disk
+		case nemesis.FUSE:
+			return a.FUSE
 		case nemesis.CPU:
 			return a.CPU
 		case nemesis.Clock:

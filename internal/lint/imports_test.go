@@ -65,6 +65,8 @@ var may = map[string][]string{
 	"internal/fault":               {},
 	"internal/fault/clockfile":     {},
 	"internal/fault/ask":           {"internal/api"},
+	"internal/crashfs":             {},
+	"internal/storage/crashstates": {},
 	"internal/failover":            {"internal/api", "internal/fault", "internal/fault/ask"},
 	"internal/node":                anything,
 	"jepsen/internal/sabotage":     {},
@@ -79,8 +81,8 @@ var may = map[string][]string{
 	"jepsen/report":                {"jepsen/history", "jepsen/ops", "jepsen/verdict", "jepsen/decided"},
 	"jepsen/wire":                  {},
 	"jepsen/campaign":              {"jepsen/verdict"},
-	"jepsen/world":                 {"internal/api", "internal/fault", "internal/fault/ask", "internal/fault/clockfile", "jepsen/wire"},
-	"jepsen/nemesis":               {"internal/api", "internal/fault", "internal/fault/clockfile", "jepsen/history", "jepsen/wire", "jepsen/world"},
+	"jepsen/world":                 {"internal/api", "internal/crashfs", "internal/fault", "internal/fault/ask", "internal/fault/clockfile", "jepsen/wire"},
+	"jepsen/nemesis":               {"internal/api", "internal/crashfs", "internal/fault", "internal/fault/clockfile", "jepsen/history", "jepsen/wire", "jepsen/world"},
 	"jepsen/resource":              {},
 	"jepsen/workload":              {"client", "internal/api", "jepsen/history", "jepsen/resource"},
 	"jepsen/run":                   {"internal/fault", "jepsen/history", "jepsen/decided", "jepsen/nemesis", "jepsen/resource", "jepsen/workload", "jepsen/world"},
@@ -90,6 +92,7 @@ var may = map[string][]string{
 // doors says by which packages a library enters. A library that is not listed
 // is forbidden. Test files may use any library of testing.
 var doors = map[string][]string{
+	"github.com/hanwen/go-fuse/v2":        {"internal/crashfs"},
 	"github.com/hashicorp/memberlist":     {"fd"},
 	"github.com/hashicorp/serf":           {"fd"},
 	"github.com/hashicorp/raft":           {"internal/storage"},
@@ -101,7 +104,7 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":              {"cmd/*"},
 	"github.com/knadh/koanf":              {"cmd/*"},
 	"golang.org/x/term":                   {"cmd/*"},
-	"golang.org/x/sys":                    {"internal/transport", "internal/storage", "internal/storage/wal", "internal/node", "internal/supervise", "internal/fault", "internal/fault/*", "jepsen/*", "cmd/*"},
+	"golang.org/x/sys":                    {"internal/transport", "internal/storage", "internal/storage/wal", "internal/node", "internal/supervise", "internal/fault", "internal/fault/*", "internal/crashfs", "jepsen/*", "cmd/*"},
 	"github.com/anishathalye/porcupine":   {"jepsen/linear", "internal/sim"},
 	"pgregory.net/rapid":                  {},
 	"go.uber.org/goleak":                  {},

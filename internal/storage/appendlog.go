@@ -116,9 +116,9 @@ func (s *Store) noteEnd() error {
 		return nil
 	}
 	s.appended.seq = s.position.Load()
-	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
+	return s.change(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketNode).Put(keyAppended, sealed(s.appended.content()))
-	}))
+	})
 }
 
 // readProbe returns the note in the probe's file, if there is one. It can only make

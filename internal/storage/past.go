@@ -81,7 +81,7 @@ func (s *Store) SaveSightings(seen map[synod.NodeID]roster.Sighting) error {
 	if s.closed || len(seen) == 0 {
 		return nil
 	}
-	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
+	return s.change(func(tx *bbolt.Tx) error {
 		for id, is := range seen {
 			b, err := json.Marshal(is)
 			if err != nil {
@@ -93,7 +93,7 @@ func (s *Store) SaveSightings(seen map[synod.NodeID]roster.Sighting) error {
 			}
 		}
 		return nil
-	}))
+	})
 }
 
 // Sightings returns what was seen of other nodes. Error: ErrDamaged if that

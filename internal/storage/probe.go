@@ -46,10 +46,14 @@ func (s *Store) openProbe() error {
 // with what is there; nothing else is ever read from it.
 //
 // Error: ErrFull, if there is no room for the block, which happens on file
-// systems that never write in place, and when the file is new. After any other,
+// systems that never write in place, and when the file is new. Else that of an earlier
+// write of anything, which sticks, or of this one. After any but ErrFull
 // the process must end as after a failed Save: the disk has lost a write that it
 // was asked to keep, and the system may tell of that once only, here.
 func (s *Store) Probe() error {
+	if err := s.broken(); err != nil {
+		return err
+	}
 	p := &s.probe
 	p.many++ // so that no layer below can leave out a write of what it has
 	binary.BigEndian.PutUint64(p.block[:], p.many)

@@ -107,9 +107,9 @@ func (s *Store) retire(kind, reason string) error {
 	if err != nil {
 		return err
 	}
-	err = updateNode(s.node, func(tx *bbolt.Tx) error { return tx.Bucket(bucketNode).Put(keyRetired, sealed(b)) })
+	err = s.change(func(tx *bbolt.Tx) error { return tx.Bucket(bucketNode).Put(keyRetired, sealed(b)) })
 	if err != nil {
-		return explain(s.path(nodeFile), err)
+		return err
 	}
 	s.retired = r
 	return nil

@@ -129,7 +129,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, explain(dir, err)
 	}
 	s := &Store{dir: dir, log: opts.Log, groups: map[paxos.GroupID]*groupFile{}, files: newSnapshotFiles(filepath.Join(dir, snapshotsDir))}
@@ -314,7 +314,7 @@ func (s *Store) begin(name string, k, note []byte, end uint64) error {
 		s.identity.Name = name
 	}
 	past := s.live(end)
-	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
+	return s.change(func(tx *bbolt.Tx) error {
 		if err := tx.Bucket(bucketNode).Put(k, sealed(note)); err != nil {
 			return err
 		}
@@ -322,7 +322,7 @@ func (s *Store) begin(name string, k, note []byte, end uint64) error {
 			return err
 		}
 		return putIdentity(tx, s.identity)
-	}))
+	})
 }
 
 // Identity returns who the directory belongs to.
@@ -363,8 +363,8 @@ func (s *Store) RaiseLease(lease int64) error {
 
 // setIdentity makes id durable. The caller holds mu.
 func (s *Store) setIdentity(id Identity) error {
-	if err := updateNode(s.node, func(tx *bbolt.Tx) error { return putIdentity(tx, id) }); err != nil {
-		return explain(s.path(nodeFile), err)
+	if err := s.change(func(tx *bbolt.Tx) error { return putIdentity(tx, id) }); err != nil {
+		return err
 	}
 	s.identity = id
 	return nil
@@ -381,9 +381,9 @@ func (s *Store) SaveAddress(id synod.NodeID, a Address) error {
 	if s.closed {
 		return nil
 	}
-	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
+	return s.change(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketAddresses).Put(key(uint64(id)), sealed(append(key(uint64(id)), b...)))
-	}))
+	})
 }
 
 // Addresses returns where nodes were last seen.
@@ -434,32 +434,3 @@ func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 func sealed(content []byte) []byte { return codec.AppendRecord(nil, content) }
 
 func unsealed(record []byte) ([]byte, error) { return codec.OpenRecord(record) }
-
-// updateNode runs f in a transaction of node.db, and notes which one it was
-// and what it left. There are no other transactions.
-func updateNode(db *bbolt.DB, f func(tx *bbolt.Tx) error) error {
-	return db.Update(func(tx *bbolt.Tx) error {
-		if err := f(tx); err != nil {
-			return err
-		}
-		return tx.Bucket(bucketNode).Put(keyClock, clock(tx))
-	})
-}
-
-// clock returns the record that vouches for all else in node.db, as tx leaves
-// or sees it. One that only reads has the number of the last that wrote.
-func clock(tx *bbolt.Tx) []byte {
-	content := binary.AppendUvarint(nil, uint64(tx.ID()))
-	for _, name := range [][]byte{bucketNode, bucketAddresses, bucketGroups, bucketSnapshots} {
-		sum := uint64(0)
-		b := tx.Bucket(name)
-		_ = b.ForEach(func(k, v []byte) error {
-			if string(k) != string(keyClock) {
-				sum += mix(uint64(codec.Checksum(k)) + mix(uint64(codec.Checksum(v))))
-			}
-			return nil
-		})
-		content = binary.LittleEndian.AppendUint64(content, sum)
-	}
-	return sealed(content)
-}

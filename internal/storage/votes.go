@@ -402,9 +402,9 @@ func (s *Store) headerLog(f *groupFile) entry {
 
 // know notes that the log has records of g, before it does.
 func (s *Store) know(g paxos.GroupID) error {
-	return explain(s.path(nodeFile), updateNode(s.node, func(tx *bbolt.Tx) error {
+	return s.change(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketGroups).Put(key(uint64(g)), nil)
-	}))
+	})
 }
 
 // fail makes err stick.

@@ -129,13 +129,18 @@ func bitFlip(ctx context.Context, s *strike) (end, error) {
 	if err != nil {
 		return start(s.nodes), err
 	}
+	return trial(ctx, s, n, where)
+}
+
+// trial starts a node with a bit turned in its files, and sees what it makes of it.
+func trial(ctx context.Context, s *strike, n *world.Node, where string) (end, error) {
 	mark := n.LogMark()
 	if err := n.Start(); err != nil {
 		return nil, err
 	}
 	trial, cancel := context.WithTimeout(ctx, refusal)
 	defer cancel()
-	err = n.Await(trial)
+	err := n.Await(trial)
 	if n.Running() {
 		s.note("%s runs with a bit turned in %s (ready: %t)", n.Name, where, err == nil)
 		return start(s.nodes), nil

@@ -21,6 +21,7 @@ type Need string
 const (
 	Network  Need = "network"  // hosts with networks of their own
 	Disk     Need = "disk"     // file systems of their own
+	FUSE     Need = "fuse"     // such that are of our making
 	CPU      Need = "cpu"      // control groups
 	Clock    Need = "clock"    // a binary whose clock can be broken
 	Sessions Need = "sessions" // a workload whose clients hold something
@@ -29,7 +30,7 @@ const (
 // A Fault is one kind.
 type Fault struct {
 	Name  string
-	Group string // process, network, disk, cpu, membership, clock
+	Group string // process, network, disk, fuse, cpu, membership, clock
 	What  string // a sentence
 	Needs []Need
 	Roles []Role // whom it may hit
@@ -90,7 +91,7 @@ func Find(name string) (Fault, bool) {
 
 // Faults lists all kinds.
 func Faults() []Fault {
-	return slices.Concat(processFaults(), networkFaults(), diskFaults(), memberFaults(), clockFaults())
+	return slices.Concat(processFaults(), networkFaults(), diskFaults(), fuseFaults(), memberFaults(), clockFaults())
 }
 
 const second = time.Second

@@ -156,7 +156,7 @@ func (t *theatre) pace() float64 {
 	return max(1, t.Time.Seconds()*usual/most)
 }
 
-// needs reports whether a fault of the plan needs something.
+// needs reports whether a fault of the plan cannot do without what.
 func (t *theatre) needs(what nemesis.Need) bool {
 	return slices.ContainsFunc(t.plan, func(s nemesis.Step) bool {
 		f, _ := nemesis.Find(s.Fault)
@@ -169,7 +169,7 @@ func (t *theatre) open(ctx context.Context) (err error) {
 	t.nemesis = &nemesis.Nemesis{Recovery: recovery}
 	t.book = newBook(func() time.Duration { return 0 })
 	t.world, err = world.New(world.Options{
-		Binary: t.Binary, Seed: t.Seed, Nodes: t.Nodes, Spares: 1, Clients: t.Options.Clients, Disks: t.needs(nemesis.Disk), Clocks: t.needs(nemesis.Clock),
+		Binary: t.Binary, Seed: t.Seed, Nodes: t.Nodes, Spares: 1, Clients: t.Options.Clients, Disks: t.needs(nemesis.Disk), FUSE: t.needs(nemesis.FUSE), Clocks: t.needs(nemesis.Clock),
 		Level: t.Level, Args: t.Args, Logs: filepath.Join(t.Out, "logs"),
 	}, t.Abilities.Network == "")
 	if err != nil {

@@ -40,7 +40,7 @@ type Node struct {
 
 	world *World
 	dir   string
-	fs    *fault.FileSystem
+	fs    Disk            // nil: it has none of its own
 	clock *clockfile.File // nil: the machine's
 	http  *http.Client
 	log   *os.File
@@ -54,15 +54,15 @@ type Node struct {
 func (n *Node) Data() string { return filepath.Join(n.dir, "data") }
 
 // Disk is the node's file system, or nil if it has none of its own.
-func (n *Node) Disk() *fault.FileSystem { return n.fs }
+func (n *Node) Disk() Disk { return n.fs }
 
 // Mount is where Disk is mounted.
 func (n *Node) Mount() string { return n.dir }
 
 // Format makes the node's disk, if it has one of its own.
 func (n *Node) Format() (err error) {
-	if n.world.Disks && n.fs == nil {
-		n.fs, err = fault.MakeFileSystem(n.dir, diskSize)
+	if n.fs == nil && (n.world.Disks || n.world.FUSE) {
+		n.fs, err = n.makeDisk()
 		return err
 	}
 	return os.MkdirAll(n.dir, 0o700)

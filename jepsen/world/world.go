@@ -22,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prytany/prytany/internal/crashfs"
 	"github.com/prytany/prytany/internal/fault"
 	"github.com/prytany/prytany/internal/fault/clockfile"
 	"github.com/prytany/prytany/jepsen/wire"
@@ -36,6 +37,7 @@ type Options struct {
 	Clients int    // hosts for clients
 	Disks   bool   // each node's data on a file system of its own
 	Clocks  bool   // each node's clock can be broken: Binary was built for that
+	FUSE    bool   // such file systems are of package crashfs, every other one if Disks is set
 	Level   string // of the nodes' logs
 	Args    []string
 	Logs    string // directory for the nodes' logs
@@ -62,6 +64,7 @@ const diskSize = 192 << 20
 type Abilities struct {
 	Network string // why there are no namespaces; "" if there are
 	Disk    string // why there are no file systems of their own
+	FUSE    string // why there are none of package crashfs
 	CPU     string // why there are no control groups
 	Clock   string // why clocks cannot be broken
 }
@@ -80,6 +83,9 @@ func Probe(binary string) (a Abilities) {
 	}
 	if err := probeDisk(); err != nil {
 		a.Disk = err.Error()
+	}
+	if err := crashfs.Probe(); err != nil {
+		a.FUSE = err.Error()
 	}
 	t, err := fault.MakeThrottle(prefix+strconv.Itoa(os.Getpid())+"-probe", time.Millisecond, 100*time.Millisecond)
 	if err != nil {
@@ -212,6 +218,9 @@ func (w *World) Close() error {
 		_ = fault.Run("fsfreeze", "--unfreeze", m) // fails if it is not frozen
 	}
 	for _, n := range w.Nodes {
+		if fs := n.FUSE(); fs != nil {
+			_ = fs.Thaw() // is never an error
+		}
 		n.kill()
 		if n.log != nil {
 			errs = append(errs, n.log.Close())
