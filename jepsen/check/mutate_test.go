@@ -133,6 +133,15 @@ var broken = []struct {
 		i, j := find(t, r.Events, 5, put), find(t, r.Events, 6, put)
 		r.Events[j].Args = r.Events[i].Args
 	}},
+	{"the machine stands still", "guards", verdict.Passed, "", func(_ *testing.T, r *forge.Run) {
+		r.Events = slices.Insert(r.Events, 5, history.Event{Kind: history.Fault, Fault: history.MachinePause, Phase: "begin"},
+			history.Event{Kind: history.Fault, Fault: history.MachinePause, Phase: "end"})
+	}},
+	{"sessions that outlive a standstill", "L6-eventual-release", verdict.None, "left alone", func(_ *testing.T, r *forge.Run) {
+		// It lasts to the end: nothing is due then.
+		at := r.Events[len(r.Events)-1].At
+		r.Events = slices.Insert(r.Events, len(r.Events)-1, history.Event{Kind: history.Fault, At: at, Fault: history.MachinePause})
+	}},
 	{"wild clocks", "L4-no-early-expiry", verdict.Passed, "nothing is promised", func(_ *testing.T, r *forge.Run) {
 		r.Plan.Faults = append(r.Plan.Faults, "clock-rate")
 	}},

@@ -244,6 +244,9 @@ func (t *theatre) scenes(ctx context.Context, epoch int64) (err error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go t.progress(watching)
+	pulse := make(chan error, 1)
+	go func() { pulse <- t.watchMachine(watching) }()
+	defer func() { stop(); err = errors.Join(err, <-pulse) }()
 	t.warm(ctx)
 	until := time.Now().Add(t.Time - warmUp - quiet)
 	if err := t.nemesis.Run(ctx, t.plan, until); err != nil {
