@@ -44,6 +44,10 @@ race: ## run the tests under the race detector, long searches left out
 sim: ## simulate N clusters, from seed SEED on
 	$(GO) test ./internal/sim -count=1 -timeout=0 -from=$(SEED) -seeds=$(N)
 
+.PHONY: sim-long
+sim-long: ## simulate N clusters for ten minutes of their time each, from seed SEED on
+	$(GO) test ./internal/sim -run TestSeeds -v -count=1 -timeout=0 -long -from=$(SEED) -seeds=$(N)
+
 .PHONY: sabotage
 sabotage: ## show that the tests of the checkers in jepsen/ notice weakened ones
 	$(GO) test -tags sabotage ./jepsen/check -count=1 -run=Sabotage -v

@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"os"
 	"reflect"
 	"runtime"
 	"runtime/debug"
@@ -21,6 +22,13 @@ var (
 	from  = flag.Uint64("from", 1, "the first seed")
 	seed  = flag.Uint64("seed", 0, "run this seed alone, and print its trace with -v")
 )
+
+// TestMain lets worlds become garbage before it collects them: they are small and
+// short-lived.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
 
 var long = flag.Bool("long", false, "runs of ten simulated minutes, with little at a time")
 
@@ -72,7 +80,6 @@ func campaign(t *testing.T, first uint64, n int) {
 		start    = processTime()
 	)
 	next.Store(first - 1)
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // worlds are small and short-lived
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for {

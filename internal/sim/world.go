@@ -148,6 +148,7 @@ func newWorld(o Options) *World {
 	w.nemesis = faults.New((*target)(w), &w.opt, w.net, ill, &w.stats.Struck)
 	w.wild = o.Wild()
 	w.audit.Wild = w.wild
+	w.opt.LeaseReads = o.LeaseReads && !w.wild
 	w.configs = make(map[paxos.GroupID][]paxos.Membership)
 	return w
 }

@@ -182,13 +182,12 @@ func (o *Options) disks(r *rand.Rand) {
 	}
 }
 
-// wild has clocks break their promise in a few runs. Nobody may rest on a lease there,
-// so that reads are not answered by one.
+// wild has clocks break their promise in a few runs. Nobody may rest on a lease there;
+// reads are not answered by one.
 func (o *Options) wild(r *rand.Rand) {
 	if o.Mode != Safety || !dice.Chance(r, 0.08) {
 		return
 	}
-	o.LeaseReads = false
 	for _, f := range []Fault{WildRate, ClockJump, ClockStrobe} {
 		if dice.Chance(r, 0.6) {
 			o.Faults = append(o.Faults, f, f)
