@@ -267,7 +267,11 @@ func (n *node) down(why string) {
 		}
 	}
 	if n.DownFor == 0 && !w.quiesced {
-		w.at(w.now+time.Duration(w.rng.ExpFloat64()*float64(w.opt.FaultLast)), n.start)
+		away := time.Duration(w.rng.ExpFloat64() * float64(w.opt.FaultLast))
+		if w.healed { // one whose disk was found to be old ends after everything has healed
+			away = min(away, time.Second)
+		}
+		w.at(w.now+away, n.start)
 	}
 }
 

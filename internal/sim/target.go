@@ -72,9 +72,6 @@ func (n *node) runsAt(drift int64) {
 	n.Offset += before - n.Clock(n.w.now)
 }
 
-// Drift implements [faults.Cluster].
-func (t *target) Drift(node int) int64 { return t.nodes[node].Pace.Drift }
-
 // Jump implements [faults.Cluster].
 func (t *target) Jump(node int, by time.Duration) {
 	n := t.nodes[node]

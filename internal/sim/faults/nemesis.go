@@ -28,7 +28,6 @@ type Cluster interface {
 	Start(node int)
 	Wake(node int, at time.Duration) // it has a turn then, or as soon after as it can
 	RunsAt(node int, drift int64)    // parts per million; its clock goes on from where it is
-	Drift(node int) int64
 	Jump(node int, by time.Duration) // its clock
 	Gossip(node, about int, g leader.Gossip)
 	Disconnected(node, peer int)

@@ -76,11 +76,10 @@ func (m *Nemesis) clock(f plan.Fault, a int) (heal func()) {
 		return nothing
 	case plan.WildRate:
 		m.Counts.Wild++
-		was := m.c.Drift(a)
 		m.c.RunsAt(a, dice.Pick[int64](m.r, -800_000, -300_000, -50_000, 50_000, 300_000, 2_000_000))
 		return func() {
 			if same() {
-				m.c.RunsAt(a, was)
+				m.c.RunsAt(a, 0) // not as before: that may have been wild, too
 			}
 		}
 	case plan.ClockJump:
