@@ -50,6 +50,10 @@ sim: ## simulate N clusters, from seed SEED on
 crash-states: ## try all states that crashes may leave of data directories, by SCRIPTS scripts from seed SEED on
 	REQUIRE_FUSE=1 $(GO) test ./internal/storage/crashstates -count=1 -timeout=0 -v -run=TestCrashStates -from=$(SEED) -seeds=$(SCRIPTS)
 
+.PHONY: sim-long
+sim-long: ## simulate N clusters for ten minutes of their time each, from seed SEED on
+	$(GO) test ./internal/sim -run TestSeeds -v -count=1 -timeout=0 -long -from=$(SEED) -seeds=$(N)
+
 .PHONY: sabotage
 sabotage: ## show that the tests of the checkers in jepsen/ notice weakened ones
 	$(GO) test -tags sabotage ./jepsen/check -count=1 -run=Sabotage -v

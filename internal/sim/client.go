@@ -97,6 +97,7 @@ func (c *client) attempt() {
 		n = w.nodes[(c.index+try)%len(w.nodes)] // no dice send it to one that is out of reach again and again
 	}
 	w.at(w.now+w.sample(w.opt.Delay), func() { c.arrive(n, o, try) })
+	c.astray(o, try)
 	w.at(w.now+w.opt.Timeout, func() {
 		if !o.over && o.try == try {
 			c.again(0)
@@ -104,11 +105,35 @@ func (c *client) attempt() {
 	})
 }
 
+// astray has the same request come to another node too, at once or much later: whoever
+// has sent it may have given up by then, or have its answer.
+func (c *client) astray(o *operation, try int) {
+	w := c.w
+	if w.healed {
+		return
+	}
+	also := func(count *int, after dice.Delay) {
+		*count++
+		n := dice.Pick(w.rng, w.nodes...)
+		w.at(w.now+w.sample(after), func() { c.arrive(n, o, try) })
+	}
+	if w.nemesis.Clients.Twice > 0 {
+		also(&w.stats.Struck.Twice, w.opt.Delay)
+	}
+	if w.nemesis.Clients.Late > 0 {
+		also(&w.stats.Struck.Late, dice.Delay{Min: 200 * time.Millisecond, Max: latest})
+	}
+}
+
+// latest is how much later a request comes astray, at most. It is less than the time for
+// which clients go on after everything has healed.
+const latest = 5 * time.Second
+
 // again repeats the operation under way, or gives it up.
 func (c *client) again(pause time.Duration) {
 	w, o := c.w, c.op
 	if o.try >= maxTries && !w.healed {
-		c.end(workload.Answer{}, false)
+		c.end(noAnswer, false)
 		return
 	}
 	try := o.try
@@ -121,7 +146,7 @@ func (c *client) again(pause time.Duration) {
 
 // arrive hands the operation to n.
 func (c *client) arrive(n *node, o *operation, try int) {
-	if n.host == nil || n.deaf > 0 {
+	if !n.hearsClients() {
 		return
 	}
 	if o.Kind.Writes() {
@@ -149,6 +174,14 @@ func (n *node) see(o *workload.Op) (a workload.Answer) {
 }
 
 func (n *node) reader() audit.Reader { return audit.Reader{Name: n.name, Count: n.machine.Count} }
+
+// hearsClients reports whether what a client sends to n arrives.
+func (n *node) hearsClients() bool {
+	if n.host != nil && n.Deaf > 0 {
+		n.w.stats.Struck.ClientCut++
+	}
+	return n.host != nil && n.Deaf == 0 && n.Asleep <= n.w.now
+}
 
 // submit hands a request to the process, which must answer it exactly once,
 // and in time if it lives.
@@ -182,7 +215,7 @@ func (c *client) reply(n *node, o *operation, try int, r replica.Result, a workl
 	if r.Err == nil && o.Kind.Writes() {
 		a = o.Answer(r.Payload)
 	}
-	if n.deaf > 0 || w.opt.Drop > 0 && !w.healed && dice.Chance(w.rng, w.opt.Drop) {
+	if n.Deaf > 0 || w.opt.Drop > 0 && !w.healed && dice.Chance(w.rng, w.opt.Drop) {
 		return
 	}
 	w.at(w.now+n.spent+w.sample(w.opt.Delay), func() { c.told(o, try, r, a) })
@@ -194,6 +227,8 @@ func (c *client) told(o *operation, try int, r replica.Result, a workload.Answer
 		return
 	}
 	switch {
+	case r.Err == nil && a.Forgotten():
+		c.end(noAnswer, false)
 	case r.Err == nil:
 		c.end(a, true)
 	case errors.Is(r.Err, paxos.ErrUnknownOutcome):
@@ -212,6 +247,9 @@ func (c *client) repeat(o *operation, try int) {
 		c.again(20*time.Millisecond + c.w.sample(c.w.opt.Think))
 	}
 }
+
+// noAnswer is what a client has that has given up.
+var noAnswer workload.Answer
 
 // end takes note of how the operation under way has ended.
 func (c *client) end(a workload.Answer, known bool) {

@@ -17,6 +17,11 @@
 //
 //	go test ./internal/sim -run TestSeeds -seeds=10000 -from=1 -timeout=0
 //
+// With -long each run has ten simulated minutes, in which faults are rare and may last for
+// minutes (see [plan.Long]). A failing seed is made smaller and kept by
+//
+//	go test ./internal/sim -run TestMinimise -minimise -seed=N
+//
 // # Stories, sequences, a quiet day
 //
 // Beside the seeds there are tests of what the leader rule is for.
@@ -42,18 +47,21 @@
 //
 // # What is modelled
 //
-// Network, per direction of each path: loss, repetition, order or none, delay
-// with heavy tails, cuts in one direction or both, partitions of all shapes,
-// flapping. Processes: crashes between any two steps of a turn (before, during
-// and after a write, between two messages, between two commands), power loss,
-// restarts in a storm, pauses. Disks: slow writes, writes that fail and may yet
-// have happened, trimmed votes that come back, loss for good, an older copy in the place
-// of a disk. Identities: whoever has lost its disk comes back as somebody else; whoever
-// has an old one is found out by its peers (package roster) and quarantined. Clocks: of
-// every process its own, with its own rate. The failure detector: lies. Clients: repeat requests
-// at other nodes under the same id, give up, wait in queues, keep sessions
+// The kinds of faults are those of [plan.Fault]; each strikes alone in
+// TestEveryKindStrikes. Network, per direction of each path: loss, repetition, order or
+// none, delay with heavy tails, queues, stalls, damage, cuts in one direction or both or of
+// one plane, partitions of all shapes, flapping, connections that break. Processes: crashes
+// between any two steps of a turn (before, during and after a write, between two messages,
+// between two commands), power loss, restarts in a storm, pauses, sleep, little processor.
+// Disks: slow writes, writes that fail and may yet have happened or are there in part, no
+// room, trimmed votes that come back, bits that turn, loss for good, an older copy in the place
+// of a disk. Identities: whoever has lost its disk, or finds it damaged, comes back as somebody
+// else; whoever has an old one is found out by its peers (package roster) and quarantined.
+// Clocks: of every process its own, with its own rate, which may change, and in a few runs
+// breaks its promise. The failure detector: lies of all kinds. Clients: repeat requests
+// at other nodes under the same id, at once or much later, give up, wait in queues, keep sessions
 // alive, are cut off from nodes. Leaders: hand over to whom they like or to anybody,
-// now and then in half of the runs. Clusters that begin with one voter or three and
+// now and then in half of the runs. Voters: removed, replaced, added. Clusters that begin with one voter or three and
 // grow by learners. Groups beside main: created and dropped by nodes that look at different
 // times, with members that come and go, each with an oracle of its own; what the
 // steward of a real node does by the directory, the run does by what it knows.
@@ -87,7 +95,7 @@
 //     half of the runs leaders answer reads by their lease.
 //   - I9: while a ballot completes phase 1, or a value is chosen in it, no process
 //     believes by its own clock that it holds the lease of a lower one, whether
-//     it moves or stands still.
+//     it moves or stands still; L4, L5 and this one as long as clocks keep their promise.
 //   - I10: every answer is that of a second account of the machine (package
 //     audit): a lock has one writer, or readers, or as many holders as it has
 //     slots, whose sessions are alive; nobody overtakes a queue; fences rise.
@@ -126,17 +134,17 @@
 //
 // # Rooms
 //
-// Packages below this one: plan says what a run is like, agenda keeps what is to happen,
-// network the links, disk the disks, machine the machines of nodes; oracle and audit
-// judge; workload, work and effect are clients, workers and what these change; dice is
-// chance.
+// Packages below this one: plan says what a run is like, faults breaks it, agenda keeps what
+// is to happen, network the links, disk the disks, machine the machines of nodes; oracle and
+// audit judge; workload, work and effect are clients, workers and what these change; shrink
+// makes a run that fails smaller; dice is chance.
 //
 // # What is not
 //
 // Real sockets, files and clocks; goroutines and data races, so that snapshots are
-// written in the turn and not beside the loop; a disk that damages what it has synced, or
-// loses a part of it; a node that lies; clocks whose rates differ by
-// more than leases allow for, but in TestLeasesRestOnSomething. It takes away what
+// written in the turn and not beside the loop; the bytes of a real log; a disk that loses
+// a part of what it has synced, unnoticed; a node that lies; versions that differ; wall
+// clocks, which nothing here can see. TestLeasesRestOnSomething takes away what
 // leases rest on, the rates of clocks and the silence after a restart, and wants I9 to
 // notice.
 package sim

@@ -23,7 +23,7 @@ func newDormitory(t *testing.T, groups int, seed uint64) *dormitory {
 	o := storyOptions(3, seed)
 	o.Clients, o.Refused = 0, 0
 	d := &dormitory{newWorld(o), t}
-	d.nemesis.begin()
+	d.nemesis.Begin()
 	for _, n := range d.nodes {
 		n.start()
 	}
@@ -141,7 +141,7 @@ func TestCrashWakesOnlyItsGroups(t *testing.T) {
 		for _, s := range d.sides {
 			led[s.id], elections[s.id] = d.leader(s) == crashed, s.elections
 		}
-		crashed.downFor++
+		crashed.DownFor++
 		crashed.down("is killed")
 		slowest, begin := time.Duration(0), d.now
 		for d.now < begin+within {

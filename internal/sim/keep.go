@@ -88,7 +88,7 @@ func (w *World) ask() {
 	if w.quiesced {
 		return
 	}
-	w.at(w.now+200*time.Millisecond, w.ask)
+	w.at(w.now+w.opt.Every(200*time.Millisecond), w.ask)
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	if n.host == nil {
 		return
@@ -153,7 +153,7 @@ func (n *node) await(inc uint64, t *machine.Tail, late time.Duration, done func(
 		done(news)
 		return
 	}
-	n.w.at(min(n.w.now+lookEvery, late), func() { n.await(inc, t, late, done) })
+	n.w.at(min(n.w.now+n.w.opt.Every(lookEvery), late), func() { n.await(inc, t, late, done) })
 }
 
 // renew keeps the client's sessions alive, three times in each TTL.
@@ -185,12 +185,12 @@ func (c *client) renewOne() {
 	w := c.w
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	session, asked := c.user.Session, w.now
-	if session == "" || n.host == nil || n.deaf > 0 {
+	if session == "" || !n.hearsClients() {
 		return
 	}
 	q := locks.Question{Extend: true, Sessions: []string{session}}
 	n.submit(replica.KindAsk, q.Encode(), func(r replica.Result) {
-		if r.Err != nil || n.deaf > 0 {
+		if r.Err != nil || n.Deaf > 0 {
 			return
 		}
 		k := work.Kept{State: locks.LeaseEnding, Asked: asked}
@@ -207,11 +207,11 @@ func (c *client) renewAt(session string, hold time.Duration) {
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	since := c.user.News
 	w.at(w.now+w.sample(w.opt.Delay), func() {
-		if n.host == nil || n.deaf > 0 {
+		if !n.hearsClients() {
 			return
 		}
 		n.keepAlive(session, since, hold, func(k work.Kept) {
-			if n.deaf == 0 {
+			if n.Deaf == 0 {
 				c.kept(session, k)
 			}
 		})

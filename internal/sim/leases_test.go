@@ -67,13 +67,6 @@ func stage(o Options, act func(w *World, leader *node)) error {
 	return w.run()
 }
 
-// runsAt sets the rate of n's clock without moving its hands.
-func (n *node) runsAt(drift int64) {
-	before := n.Clock(n.w.now)
-	n.Drift = drift
-	n.Offset += before - n.Clock(n.w.now)
-}
-
 // TestLeasesRestOnSomething takes away what leases rest on, and gives it back.
 func TestLeasesRestOnSomething(t *testing.T) {
 	for seed := uint64(1); seed <= 3; seed++ {

@@ -15,7 +15,7 @@ import (
 // hint tells every node that follows nobody of the others now and then, as gossip
 // does: all the voters that it has heard of may be gone.
 func (w *World) hint() {
-	w.at(w.now+hintEvery, w.hint)
+	w.at(w.now+w.opt.Every(hintEvery), w.hint)
 	for _, n := range w.nodes {
 		if n.host == nil {
 			continue
@@ -42,18 +42,19 @@ func (w *World) owner(id synod.NodeID) *node {
 
 // loseDisk ends n's process and its disk. What runs on the machine later is a new
 // node; under Hooks.Amnesia it believes to be the old one.
-func (n *node) loseDisk() {
+func (n *node) loseDisk() bool {
 	w := n.w
 	if !w.mayLose(n) {
-		return
+		return false
 	}
 	n.down("loses its disk")
 	w.stats.Lost++
 	if w.opt.Hooks.Amnesia {
 		n.disk, n.empty = disk.Disk{}, true
-		return
+		return true
 	}
 	n.reborn()
+	return true
 }
 
 // mayLose reports whether the group survives it that n's disk is gone: no other
@@ -63,12 +64,7 @@ func (w *World) mayLose(n *node) bool {
 	if w.opt.Hooks.Amnesia {
 		return true
 	}
-	for _, s := range w.sides {
-		if !s.over && !w.canDoWithout(n, s.id) {
-			return false
-		}
-	}
-	return !n.empty && w.canDoWithout(n, paxos.Main)
+	return w.free(n) && !n.empty && w.canDoWithout(n, paxos.Main)
 }
 
 // canDoWithout is mayLose for group g. A stop-sign that is proposed already may yet

@@ -8,6 +8,7 @@ import (
 	"github.com/prytany/prytany/internal/roster"
 	"github.com/prytany/prytany/internal/sim/dice"
 	"github.com/prytany/prytany/internal/sim/disk"
+	"github.com/prytany/prytany/internal/sim/faults"
 	"github.com/prytany/prytany/internal/sim/machine"
 	"github.com/prytany/prytany/internal/sim/oracle"
 	"github.com/prytany/prytany/leader"
@@ -21,6 +22,9 @@ var errCrash = errors.New("sim: crash")
 
 // errDisk is what a failing disk returns.
 var errDisk = errors.New("sim: input/output error")
+
+// errFull is what a full disk returns.
+var errFull = errors.New("sim: no space left on device")
 
 // maxSpins bounds the turns in which a node does nothing but ask for another
 // turn at once.
@@ -48,19 +52,16 @@ type node struct {
 	machine     *machine.Recorder                 // of the running process
 	dice.Pace                                     // its clock
 
-	next    time.Duration // when the scheduled turn is; 0 if there is none
-	busy    time.Duration // until then the process waits for its disk
-	paused  time.Duration // until then it has no steps
-	spent   time.Duration // for writes in the present turn
-	crashIn int           // steps of a turn until the process ends; 0 means never
-	badDisk int           // writes until one fails; 0 means never
-	failed  bool          // a write has failed: nothing may be said any more
-	downFor int           // faults that keep it down
-	spins   int
-	open    map[*call]struct{} // requests handed to the process and not answered
-	gate    *gate              // renewals that it was asked for
-	deaf    int                // clients cannot reach it
-	served  bool               // at the end it has served a read
+	faults.Node               // what is wrong with it
+	next        time.Duration // when the scheduled turn is; 0 if there is none
+	busy        time.Duration // until then the process waits for its disk
+	spent       time.Duration // for writes in the present turn, and by a slow processor
+	failed      bool          // a write has failed: nothing may be said any more
+	leaving     synod.NodeID  // that identity ends once it is no voter; 0 means that none does
+	spins       int
+	open        map[*call]struct{} // requests handed to the process and not answered
+	gate        *gate              // renewals that it was asked for
+	served      bool               // at the end it has served a read
 }
 
 // who is how the oracle knows n.
@@ -70,17 +71,23 @@ func (n *node) peer(index int) synod.NodeID { return n.w.nodes[index].id }
 
 // start begins a new process on the disk.
 func (n *node) start() {
-	if n.host != nil || n.downFor > 0 {
+	if n.host != nil || n.DownFor > 0 {
 		return
 	}
 	w := n.w
+	if n.Full > 0 { // a process writes before it says a word
+		w.stats.Struck.Full++
+		w.trace.add(line{w.now, n.index, "cannot start: its disk is full", nil})
+		return
+	}
 	n.incarnation++
 	n.awake()
 	n.Offset = time.Duration(w.rng.Int64N(int64(time.Hour)))
 	if w.opt.MaxDrift > 0 {
-		n.Drift = int64(w.rng.IntN(2*w.opt.MaxDrift+1) - w.opt.MaxDrift)
+		n.Pace.Drift = int64(w.rng.IntN(2*w.opt.MaxDrift+1) - w.opt.MaxDrift)
 	}
-	n.busy, n.paused, n.spent, n.crashIn, n.badDisk, n.failed, n.next = 0, 0, 0, 0, 0, false, 0
+	n.busy, n.spent, n.failed, n.next = 0, 0, false, 0
+	n.Renew()
 	n.open = make(map[*call]struct{})
 	n.ledgers = make(map[paxos.GroupID]*machine.Ledger)
 	n.coming = make(map[paxos.GroupID]fetch)
@@ -155,7 +162,7 @@ func (n *node) pollBy(t time.Duration) {
 	if n.host == nil {
 		return
 	}
-	t = max(t, n.busy, n.paused, n.w.now)
+	t = max(t, n.busy, n.Paused, n.w.now)
 	if n.next != 0 && n.next <= t {
 		return
 	}
@@ -166,8 +173,8 @@ func (n *node) pollBy(t time.Duration) {
 			return
 		}
 		n.next = 0
-		if n.paused > t {
-			n.pollBy(n.paused)
+		if n.Paused > t {
+			n.pollBy(n.Paused)
 			return
 		}
 		n.turn()
@@ -176,7 +183,9 @@ func (n *node) pollBy(t time.Duration) {
 
 // turn lets the process do what has arrived and is due.
 func (n *node) turn() {
-	n.spent = 0
+	if n.spent = n.w.sample(n.SlowTurn); n.spent > 0 {
+		n.w.stats.Struck.Slowed++
+	}
 	n.w.stats.Turns++
 	n.guard(func() error {
 		next, err := n.host.Poll(n.Clock(n.w.now))
@@ -230,8 +239,8 @@ func (n *node) guard(f func() error) {
 // step is called between any two things that a process does in a turn. It may
 // be the last thing it does.
 func (n *node) step() {
-	if n.crashIn > 0 {
-		if n.crashIn--; n.crashIn == 0 {
+	if n.CrashIn > 0 {
+		if n.CrashIn--; n.CrashIn == 0 {
 			panic(errCrash)
 		}
 	}
@@ -253,12 +262,16 @@ func (n *node) down(why string) {
 	}
 	n.open = nil
 	for i := range w.nodes {
-		if i != n.index && dice.Chance(w.rng, w.opt.Refused) && w.net.Joined(i, n.index) {
+		if i != n.index && n.Unheard == 0 && dice.Chance(w.rng, w.opt.Refused) && w.net.Joined(i, n.index) {
 			w.at(w.now+time.Millisecond+w.sample(w.net.Link(i, n.index).Delay), func() { w.disconnected(i, n.index) })
 		}
 	}
-	if n.downFor == 0 && !w.quiesced {
-		w.at(w.now+time.Duration(w.rng.ExpFloat64()*float64(w.opt.FaultLast)), n.start)
+	if n.DownFor == 0 && !w.quiesced {
+		away := time.Duration(w.rng.ExpFloat64() * float64(w.opt.FaultLast))
+		if w.healed { // one whose disk was found to be old ends after everything has healed
+			away = min(away, time.Second)
+		}
+		w.at(w.now+away, n.start)
 	}
 }
 
@@ -346,7 +359,7 @@ func (s *storage) Load(g paxos.GroupID) (paxos.Durable, error) { return s.disk.L
 // Save implements [replica.Storage]. A crash during it persists all or nothing.
 func (s *storage) Save(updates []paxos.Update) error {
 	n := (*node)(s)
-	return n.write(func() error {
+	return n.write(updates, false, func() error {
 		chosen := n.w.oracle.Chosen()
 		for _, u := range updates {
 			if left := n.disk.Left(u.Group); u.Header.Membership.ID <= left && !u.Header.Promised.IsZero() {
@@ -374,7 +387,7 @@ func (s *storage) SaveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
 	n.w.oracleOf(g).Snapshot(n.who(), n.disk.Volume(g), snap, count, applied)
 	n.w.stats.Snapshots++
 	n.fetched(g, snap.Slot)
-	return n.write(func() error { return n.disk.SaveSnapshot(g, snap) })
+	return n.write(nil, true, func() error { return n.disk.SaveSnapshot(g, snap) })
 }
 
 // LoadSnapshot implements [replica.Storage].
@@ -400,7 +413,7 @@ func (s *storage) Trim(g paxos.GroupID, below paxos.Slot) error {
 // Drop implements [replica.Storage]. A crash during it drops all or nothing.
 func (s *storage) Drop(g paxos.GroupID, floor paxos.ConfigID) error {
 	n := (*node)(s)
-	return n.write(func() error { return n.disk.Drop(g, floor) })
+	return n.write(nil, false, func() error { return n.disk.Drop(g, floor) })
 }
 
 // Dropped implements [replica.Storage].
@@ -409,26 +422,28 @@ func (s *storage) Dropped(g paxos.GroupID) (replica.Tombstone, bool, error) { re
 // Sweep implements [replica.Storage].
 func (s *storage) Sweep() (more bool, err error) { return s.disk.Sweep() }
 
-// write does one atomic write, in which the disk may fail and the process may
-// end, before it or after it.
-func (n *node) write(do func() error) error {
+// write does one atomic write, of updates or of a snapshot or of neither, in which the
+// disk may fail and the process may end, before it or after it.
+func (n *node) write(updates []paxos.Update, snapshot bool, do func() error) error {
 	w := n.w
 	if n.failed {
 		oracle.Fail("I5", "%s writes after a failed write", n.name)
 	}
 	n.step()
-	if n.badDisk > 0 {
-		if n.badDisk--; n.badDisk == 0 {
-			n.failed = true
-			if dice.Chance(w.rng, 0.5) {
-				if err := do(); err != nil {
-					return err
-				}
-			}
-			return errDisk
-		}
+	if n.Full > 0 {
+		w.stats.Struck.Full++
+		n.failed = true
+		return errFull
 	}
-	n.spent += w.sample(w.sync(n.index))
+	if how := n.Strikes(snapshot); how != 0 {
+		return n.struck(how, updates, do)
+	}
+	if n.SlowDisk != (dice.Delay{}) {
+		w.stats.Struck.SlowWrites++
+		n.spent += w.sample(n.SlowDisk)
+	} else {
+		n.spent += w.sample(w.opt.Sync)
+	}
 	if err := do(); err != nil {
 		return err
 	}
@@ -436,4 +451,45 @@ func (n *node) write(do func() error) error {
 	n.soul.position++
 	n.step()
 	return nil
+}
+
+// struck does a write that ends as how says. It returns an error, or ends the process.
+func (n *node) struck(how faults.Write, updates []paxos.Update, do func() error) error {
+	w := n.w
+	s := &w.stats.Struck
+	there := false
+	switch how {
+	case faults.Fails:
+		s.Failed++
+	case faults.Doubtful:
+		s.Doubtful++
+		there = dice.Chance(w.rng, 0.5)
+	case faults.Durable:
+		s.Saved++
+		there = true
+	case faults.OfSnapshot:
+		s.Snapshots++
+		there = dice.Chance(w.rng, 0.5)
+	default:
+		half := false
+		if there, half = disk.Cut(updates, how == faults.Torn, w.rng); half {
+			s.Half++
+		}
+		if how == faults.Torn {
+			s.Torn++
+		} else {
+			s.Scattered++
+		}
+	}
+	n.failed = true
+	if there {
+		if err := do(); err != nil {
+			return err
+		}
+		n.soul.position++
+	}
+	if how == faults.Fails || how == faults.Doubtful {
+		return errDisk
+	}
+	panic(errCrash)
 }

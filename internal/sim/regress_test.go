@@ -28,7 +28,7 @@ var regressions = []struct {
 		run: Options{
 			Seed: 3, Mode: plan.Liveness, Nodes: 3, Voters: 3, Clients: 3, Chaos: 20 * time.Second, Settle: 6 * time.Second, Finish: 20 * time.Second,
 			Faults: []plan.Fault{plan.CutPath, plan.Isolate, plan.Split, plan.Ring, plan.Deaf, plan.Mute, plan.SlowLinks, plan.Crash,
-				plan.Storm, plan.Pause, plan.BadDisk, plan.Gossip, plan.Reset, plan.ClientCut},
+				plan.Storm, plan.Pause, plan.SyncError, plan.Gossip, plan.Reset, plan.ClientCut},
 			FaultEvery: time.Second, FaultLast: 2 * time.Second,
 			Delay: dice.Delay{Min: 100 * time.Microsecond, Max: time.Millisecond}, Ordered: true, Loop: dice.Delay{Max: 20 * time.Microsecond},
 			Refused: 1, MaxDrift: 5000, Heartbeat: 100 * time.Millisecond, Silence: 600 * time.Millisecond, Lease: 300 * time.Millisecond,
@@ -80,7 +80,7 @@ var regressions = []struct {
 		run: Options{
 			Seed: 1, Mode: plan.Liveness, Nodes: 3, Voters: 3, Clients: 7, Chaos: 19 * time.Second, Settle: 6 * time.Second, Finish: 20 * time.Second,
 			Faults: append([]plan.Fault{plan.Isolate, plan.Split, plan.Bridge, plan.Deaf, plan.Mute, plan.Flap, plan.Loss, plan.Crash,
-				plan.CrashAll, plan.SlowDisk, plan.BadDisk, plan.Gossip}, slices.Repeat([]plan.Fault{plan.ClientPause}, 7)...),
+				plan.CrashAll, plan.SlowDisk, plan.SyncError, plan.Gossip}, slices.Repeat([]plan.Fault{plan.ClientPause}, 7)...),
 			FaultEvery: time.Second, FaultLast: 2 * time.Second, Drop: 0.001, Dup: 0.01,
 			Delay: dice.Delay{Min: 100 * time.Microsecond, Max: 200 * time.Microsecond}, Refused: 0.5, MaxDrift: 100,
 			Heartbeat: 50 * time.Millisecond, Silence: 400 * time.Millisecond, Lease: 150 * time.Millisecond,
@@ -102,7 +102,7 @@ var regressions = []struct {
 			"The two that were left could decide nothing for ever. Now a run takes away nobody but who is lost until all is whole.",
 		run: Options{
 			Seed: 191, Nodes: 3, Voters: 3, Clients: 6, Churn: true, Chaos: 23 * time.Second, Settle: 6 * time.Second, Finish: 20 * time.Second,
-			Faults:     []plan.Fault{plan.CutOneWay, plan.Deaf, plan.Mute, plan.Crash, plan.BadDisk, plan.Gossip, plan.Rollback, plan.Rollback},
+			Faults:     []plan.Fault{plan.CutOneWay, plan.Deaf, plan.Mute, plan.Crash, plan.SyncError, plan.Gossip, plan.Rollback, plan.Rollback},
 			FaultEvery: 200 * time.Millisecond, FaultLast: 500 * time.Millisecond,
 			Delay: dice.Delay{Min: 100 * time.Microsecond, Max: 4 * time.Millisecond}, Loop: dice.Delay{Max: 20 * time.Microsecond},
 			Sync: dice.Delay{Max: 500 * time.Microsecond}, Refused: 0.5, Revive: true, MaxDrift: 100,
@@ -120,7 +120,7 @@ var regressions = []struct {
 			"its group, and the second was written meanwhile. Now a failed write ends the turn.",
 		run: Options{
 			Seed: 1000154, Nodes: 3, Voters: 3, Clients: 3, Chaos: 16 * time.Second, Settle: 6 * time.Second, Finish: 20 * time.Second,
-			Faults:     []plan.Fault{plan.CutOneWay, plan.Storm, plan.BadDisk, plan.Gossip, plan.LoseDisk, plan.LoseDisk},
+			Faults:     []plan.Fault{plan.CutOneWay, plan.Storm, plan.SyncError, plan.Gossip, plan.LoseDisk, plan.LoseDisk},
 			FaultEvery: 200 * time.Millisecond, FaultLast: 100 * time.Millisecond,
 			Delay: dice.Delay{Min: 100 * time.Microsecond, Max: 200 * time.Microsecond}, Ordered: true, Codec: true, Loop: dice.Delay{Max: 20 * time.Microsecond},
 			Sync: dice.Delay{Max: 500 * time.Microsecond}, Refused: 0.5, Revive: true, MaxDrift: 100,

@@ -3,11 +3,9 @@ package sim
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/prytany/prytany/internal/sim/dice"
-	"github.com/prytany/prytany/internal/sim/plan"
 	"github.com/prytany/prytany/paxos"
 )
 
@@ -23,7 +21,10 @@ func (w *World) reshape() {
 	if w.quiesced {
 		return
 	}
-	w.at(w.now+reshapeEvery, w.reshape)
+	w.at(w.now+w.opt.Every(reshapeEvery), w.reshape)
+	for _, n := range w.nodes {
+		w.leave(n)
+	}
 	for _, n := range w.nodes {
 		if n.host != nil && n.machine != nil && n.machine.Leading {
 			w.change(n)
@@ -34,7 +35,7 @@ func (w *World) reshape() {
 
 // reshapes reports whether the voters of this run change.
 func (w *World) reshapes() bool {
-	return w.opt.Churn || w.opt.Voters < w.opt.Nodes || slices.Contains(w.opt.Faults, plan.LoseDisk) || slices.Contains(w.opt.Faults, plan.Rollback)
+	return w.opt.Moves()
 }
 
 // change asks the leader n for another configuration.
@@ -51,21 +52,11 @@ func (w *World) change(n *node) {
 		return
 	}
 	if w.opt.Churn && !w.healed && len(now.Voters) > 1 && dice.Chance(w.rng, 0.05) {
-		gone := w.nodes[w.rng.IntN(len(w.nodes))]
-		if gone == n || now.Seat(gone.id) < 0 || !w.unhurt(now) {
-			return
-		}
-		w.trace.add(line{w.now, n.index, "removes", gone.name})
-		n.reconfigure(func(m paxos.Membership) (paxos.Membership, error) {
-			if m.ID != now.ID || !w.unhurt(m) { // it may have waited for its turn
-				return m, errOther
-			}
-			return m.Without(gone.id, m.Ordinal(n.id)), nil
-		})
+		w.remove(n, w.nodes[w.rng.IntN(len(w.nodes))])
 		return
 	}
 	for _, add := range w.nodes {
-		if now.Seat(add.id) >= 0 || add.host == nil || !w.caughtUp(add) || !w.healed && dice.Chance(w.rng, 0.5) {
+		if now.Seat(add.id) >= 0 || add.leaving == add.id || add.host == nil || !w.caughtUp(add) || !w.healed && dice.Chance(w.rng, 0.5) {
 			continue
 		}
 		w.trace.add(line{w.now, n.index, "adds", add.name})
@@ -77,6 +68,49 @@ func (w *World) change(n *node) {
 		})
 		return
 	}
+}
+
+// remove has n, which leads, take the vote of gone. It reports whether it was asked to.
+func (w *World) remove(n, gone *node) bool {
+	now := w.oracle.Config()
+	if gone == n || len(now.Voters) < 2 || now.Seat(gone.id) < 0 || !w.unhurt(now) {
+		return false
+	}
+	w.trace.add(line{w.now, n.index, "removes", gone.name})
+	id := gone.id
+	n.reconfigure(func(m paxos.Membership) (paxos.Membership, error) {
+		if m.ID != now.ID || m.Ordinal(n.id) == 0 || !w.unhurt(m) { // it may have waited for its turn
+			return m, errOther
+		}
+		return m.Without(id, m.Ordinal(n.id)), nil
+	})
+	return true
+}
+
+// leave ends the identity of a node that is to be replaced, once nobody needs what it
+// knows. If it is not removed, it stays.
+func (w *World) leave(n *node) {
+	now := w.oracle.Config()
+	switch {
+	case n.leaving == 0:
+	case n.leaving != n.id || w.healed && now.Seat(n.id) >= 0:
+		n.leaving = 0
+	case now.Seat(n.id) < 0 && w.oracle.Chosen() > now.Start && !w.changing(paxos.Main) && w.unhurt(now) && w.free(n):
+		n.leaving = 0
+		w.stats.Struck.Replaced++
+		n.down("is replaced")
+		n.reborn()
+	}
+}
+
+// free reports whether the groups beside main can do without n's disk.
+func (w *World) free(n *node) bool {
+	for _, s := range w.sides {
+		if !s.over && !w.canDoWithout(n, s.id) {
+			return false
+		}
+	}
+	return true
 }
 
 // caughtUp reports whether n is close behind the others.
@@ -112,7 +146,7 @@ func (w *World) counted(change func(paxos.Membership) (paxos.Membership, error))
 	begun := false
 	return func(m paxos.Membership) (paxos.Membership, error) {
 		next, err := change(m)
-		for f, on := range w.nemesis.on {
+		for f, on := range w.nemesis.On {
 			if err == nil && on > 0 && !begun {
 				w.stats.During[f].Begun++
 			}
@@ -129,7 +163,7 @@ func (w *World) reshaped(g paxos.GroupID) {
 		return
 	}
 	w.configs[g] = append(w.configs[g], now)
-	for f, on := range w.nemesis.on {
+	for f, on := range w.nemesis.On {
 		if on > 0 {
 			w.stats.During[f].Decided++
 		}

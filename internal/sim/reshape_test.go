@@ -33,21 +33,18 @@ func TestVotersChangeUnderEveryFault(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a long search in one goroutine")
 	}
-	const begun, decided = 4, 4 // at least, in one run
-	clients := []plan.Fault{plan.ClientCut, plan.ClientPause, plan.ClientCrash}
-	for f := range plan.Fault(plan.NumFaults) {
-		if slices.Contains(clients, f) {
+	const begun, decided = 4, 4 // at least
+	const most = 3              // runs in which that must come about
+	for f := range plan.ClientPause {
+		if f == plan.ClientCut {
 			continue
 		}
 		t.Run(f.String(), func(t *testing.T) {
 			t.Parallel()
-			runs := 2
-			if testing.Short() {
-				runs = 1
-			}
 			var sum Stats
-			for seed := range runs {
-				r, err := Run(changing(f, uint64(seed+1)))
+			d := &sum.During[f]
+			for seed := uint64(1); seed <= most && (d.Begun < begun || d.Decided < decided); seed++ {
+				r, err := Run(changing(f, seed))
 				if err == nil {
 					err = checkHistory(r)
 				}
@@ -56,11 +53,10 @@ func TestVotersChangeUnderEveryFault(t *testing.T) {
 				}
 				sum.add(&r.Stats)
 			}
-			d := sum.During[f]
 			t.Logf("%d faults; while one was on %d reconfigurations were begun and %d decided, of %d in all",
 				sum.Faults[f], d.Begun, d.Decided, sum.Reconfigured+sum.SideMoves)
-			if d.Begun < begun*runs || d.Decided < decided*runs {
-				t.Errorf("%d reconfigurations begun and %d decided while it was on, in %d runs; want %d and %d", d.Begun, d.Decided, runs, begun*runs, decided*runs)
+			if d.Begun < begun || d.Decided < decided {
+				t.Errorf("%d reconfigurations begun and %d decided while it was on, in %d runs; want %d and %d", d.Begun, d.Decided, most, begun, decided)
 			}
 		})
 	}

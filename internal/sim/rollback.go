@@ -44,17 +44,17 @@ func (n *node) awake() {
 func (w *World) copyDisks() {
 	n := w.nodes[w.souls.IntN(len(w.nodes))]
 	n.image = image{n.disk.Clone(), n.soul.clone(), n.id}
-	w.at(w.now+time.Duration(w.souls.ExpFloat64()*float64(time.Second)), w.copyDisks)
+	w.at(w.now+time.Duration(w.souls.ExpFloat64()*float64(w.opt.Every(time.Second))), w.copyDisks)
 }
 
 // rollBack ends n's process and puts an older copy back in the place of its disk. It
 // does so only where the rule that is to notice it can: all other voters have met n
 // since, and some of them may be lost meanwhile.
-func (n *node) rollBack() {
+func (n *node) rollBack() bool {
 	w := n.w
 	if n.image.of != n.id || n.image.soul.position >= n.soul.position ||
 		!w.opt.Hooks.Gullible && (!w.mayLose(n) || !n.remembered()) {
-		return
+		return false
 	}
 	n.down("is rolled back")
 	w.stats.RolledBack++
@@ -64,6 +64,7 @@ func (n *node) rollBack() {
 	for _, s := range w.sides {
 		s.oracle.Forget(n.index)
 	}
+	return true
 }
 
 // remembered reports whether every other node would contradict a process on n's image.

@@ -18,7 +18,7 @@ type site World
 func (w *World) workers() {
 	o := &w.opt
 	w.yard = work.Begin((*site)(w), work.Config{
-		Plan: o.Work, Hooks: o.Hooks.Work, Seed: o.Seed, Nodes: o.Nodes, MaxDrift: o.MaxDrift, Timeout: o.Timeout,
+		Plan: o.Work, Hooks: o.Hooks.Work, Seed: o.Seed, Nodes: o.Nodes, Wild: w.wild, MaxDrift: o.MaxDrift, Timeout: o.Timeout,
 	}, w.audit, &w.stats.Work)
 }
 
@@ -42,11 +42,11 @@ func (s *site) Serve(node int, c locks.Command, wait time.Duration, tell func(lo
 // KeepAlive implements [work.Cluster].
 func (s *site) KeepAlive(node int, session string, since uint64, hold time.Duration, tell func(work.Kept)) {
 	n := s.nodes[node]
-	if n.host == nil || n.deaf > 0 {
+	if !n.hearsClients() {
 		return
 	}
 	n.keepAlive(session, since, hold, func(k work.Kept) {
-		if n.deaf == 0 {
+		if n.Deaf == 0 {
 			tell(k)
 		}
 	})
@@ -55,13 +55,13 @@ func (s *site) KeepAlive(node int, session string, since uint64, hold time.Durat
 // serve does what a worker asks for. If that has to wait for its turn the node
 // looks at its own state, until then or for as long as wait.
 func (n *node) serve(c locks.Command, wait time.Duration, tell func(locks.Result, error)) {
-	if n.host == nil || n.deaf > 0 {
+	if !n.hearsClients() {
 		return
 	}
 	inc, late := n.incarnation, n.w.now+wait
 	n.submit(replica.KindPropose, locks.Encode(c), func(r replica.Result) {
 		switch {
-		case n.deaf > 0:
+		case n.Deaf > 0:
 			return
 		case errors.Is(r.Err, paxos.ErrUnknownOutcome), paxos.Refused(r.Err):
 			tell(locks.Result{}, r.Err)
@@ -84,7 +84,7 @@ func (n *node) serve(c locks.Command, wait time.Duration, tell func(locks.Result
 // awaitTurn tells what became of the place that queued gave.
 func (n *node) awaitTurn(inc uint64, c *locks.AcquireCommand, queued locks.Result, late time.Duration, tell func(locks.Result)) {
 	w := n.w
-	if n.host == nil || n.incarnation != inc || n.deaf > 0 {
+	if n.incarnation != inc || !n.hearsClients() {
 		return
 	}
 	var p locks.Place
@@ -92,7 +92,7 @@ func (n *node) awaitTurn(inc uint64, c *locks.AcquireCommand, queued locks.Resul
 	n.machine.Locks.View(func(v locks.View) {
 		if here = v.Meta().Revision >= queued.Revision; here {
 			p = v.Place(c)
-			w.audit.SeesPlace(n.reader(), c.Lock, c.Session, c.Request.ID, p)
+			w.audit.SeesPlace(n.reader(), c, p)
 		}
 	})
 	if p.Cancel != nil {
@@ -106,6 +106,6 @@ func (n *node) awaitTurn(inc uint64, c *locks.AcquireCommand, queued locks.Resul
 	case w.now >= late:
 		tell(queued)
 	default:
-		w.at(min(w.now+lookEvery, late), func() { n.awaitTurn(inc, c, queued, late, tell) })
+		w.at(min(w.now+w.opt.Every(lookEvery), late), func() { n.awaitTurn(inc, c, queued, late, tell) })
 	}
 }

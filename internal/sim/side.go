@@ -75,7 +75,7 @@ func (w *World) addSide(i int, r *rand.Rand) *side {
 
 // repeat calls f again and again, at random moments.
 func (s *side) repeat(mean time.Duration, f func()) {
-	s.w.at(s.w.now+time.Duration(s.rng.ExpFloat64()*float64(mean)), func() {
+	s.w.at(s.w.now+time.Duration(s.rng.ExpFloat64()*float64(s.w.opt.Every(mean))), func() {
 		f()
 		s.repeat(mean, f)
 	})
@@ -288,7 +288,7 @@ func (s *side) settled() bool {
 	w := s.w
 	now := s.oracle.Config()
 	for _, n := range w.nodes {
-		if n.host == nil || w.nemesis.keeps(n.index) {
+		if n.host == nil || w.nemesis.Keeps(n.index) {
 			continue
 		}
 		l := n.ledgers[s.id]

@@ -47,7 +47,7 @@ type revivingStorage struct{ *storage }
 
 func (s revivingStorage) Drop(g paxos.GroupID, _ paxos.ConfigID) error {
 	n := (*node)(s.storage)
-	return n.write(func() error { return n.disk.Forget(g) })
+	return n.write(nil, false, func() error { return n.disk.Forget(g) })
 }
 
 // TestRevivalIsCaught shows why a node that has given up a group must remember it:

@@ -3,6 +3,8 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"os"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -21,10 +23,27 @@ var (
 	seed  = flag.Uint64("seed", 0, "run this seed alone, and print its trace with -v")
 )
 
+// TestMain lets worlds become garbage before it collects them: they are small and
+// short-lived.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
+
+var long = flag.Bool("long", false, "runs of ten simulated minutes, with little at a time")
+
+// chosen returns the run of a seed, a long one if that is asked for.
+func chosen(seed uint64) Options {
+	if *long {
+		return plan.Long(seed)
+	}
+	return Swarm(seed)
+}
+
 // TestSeeds runs many worlds at once, one to a processor.
 func TestSeeds(t *testing.T) {
 	if *seed != 0 {
-		o := Swarm(*seed)
+		o := chosen(*seed)
 		o.Verbose = testing.Verbose()
 		r, err := Run(o)
 		if err == nil {
@@ -61,7 +80,6 @@ func campaign(t *testing.T, first uint64, n int) {
 		start    = processTime()
 	)
 	next.Store(first - 1)
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // worlds are small and short-lived
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for {
@@ -69,7 +87,7 @@ func campaign(t *testing.T, first uint64, n int) {
 				if s >= first+uint64(n) || failures.Load() >= maxFailures {
 					return
 				}
-				r, err := Run(Swarm(s))
+				r, err := Run(chosen(s))
 				if err == nil {
 					err = checkHistory(r)
 				}
@@ -86,7 +104,8 @@ func campaign(t *testing.T, first uint64, n int) {
 	}
 	wg.Wait()
 	cpu := processTime() - start
-	t.Logf("%d seeds, %v simulated, %.0f simulated seconds per second of processor time", n, sim.Round(time.Second), sim.Seconds()/cpu.Seconds())
+	t.Logf("%d seeds, %v simulated, %v of processor time: %.0f simulated seconds a second, %.0f seeds a minute", n, sim.Round(time.Second),
+		cpu.Round(time.Second), sim.Seconds()/cpu.Seconds(), float64(n)/cpu.Minutes())
 	t.Logf("%s", total.String())
 }
 
@@ -132,6 +151,10 @@ func (s *Stats) add(o *Stats) {
 	s.Told += o.Told
 	s.Compacted += o.Compacted
 	s.Work.Add(&o.Work)
+	addUp(&s.Struck, &o.Struck)
+	addUp(&s.Net, &o.Net)
+	s.Ends.Early += o.Ends.Early
+	s.Ends.Forgotten += o.Ends.Forgotten
 	s.Fetches.Begun += o.Fetches.Begun
 	s.Fetches.Broken += o.Fetches.Broken
 	s.Fetches.Resumed += o.Fetches.Resumed
@@ -146,6 +169,14 @@ func (s *Stats) add(o *Stats) {
 	}
 }
 
+// addUp adds the fields of o to those of s; all of them are numbers.
+func addUp[T any](s, o *T) {
+	to, from := reflect.ValueOf(s).Elem(), reflect.ValueOf(o).Elem()
+	for i := range to.NumField() {
+		to.Field(i).SetInt(to.Field(i).Int() + from.Field(i).Int())
+	}
+}
+
 func (s *Stats) String() string {
 	out := fmt.Sprintf("events %d, packets %d, dropped %d, turns %d, writes %d, snapshots %d, restores %d, crashes %d, elections %d, reconfigurations %d, lost disks %d, rolled back %d (quarantined %d), hand-overs %d (done %d, released in vain %d), leases looked at %d, operations %d, unknown %d, expired %d; lock-delays %d, yields %d, leases renewed %d, held %d, told %d, compacted %d; operations:",
 		s.Events, s.Packets, s.Dropped, s.Turns, s.Writes, s.Snapshots, s.Restores, s.Crashes, s.Elections, s.Reconfigured, s.Lost, s.RolledBack, s.Quarantined, s.HandOvers, s.HandedOver, s.Released, s.Leased, s.Done, s.Unknown, s.Ends.Expired, s.Ends.Delays, s.Ends.Yields, s.Renewed, s.Held, s.Told, s.Compacted)
@@ -155,6 +186,7 @@ func (s *Stats) String() string {
 	out += fmt.Sprintf(" work: %+v,", s.Work)
 	out += fmt.Sprintf(" groups beside main: %d numbers, %d configurations, %d parts dropped, %d elections;", s.SideDone, s.SideMoves, s.SideDrops, s.SideElections)
 	out += fmt.Sprintf(" snapshots in pieces: %+v;", s.Fetches)
+	out += fmt.Sprintf(" what faults did: %+v %+v %+v;", s.Net, s.Struck, s.Ends)
 	out += " faults (reconfigurations begun and decided meanwhile):"
 	for i, n := range s.Faults {
 		out += fmt.Sprintf(" %v %d (%d, %d),", plan.Fault(i), n, s.During[i].Begun, s.During[i].Decided)

@@ -94,14 +94,14 @@ func (s *scene) deafen(part int) {
 // it so.
 func (s *scene) kill(part int) {
 	n := s.who(part)
-	n.downFor = 1
+	n.DownFor = 1
 	n.down("is killed")
 }
 
 // restart begins it again.
 func (s *scene) restart(part int) {
 	n := s.who(part)
-	n.downFor = 0
+	n.DownFor = 0
 	s.slow[n.index], s.late[n.index] = 0, 0
 	s.health[n.index] = leader.Health{Disk: true, Loop: true}
 	n.start()
@@ -111,8 +111,8 @@ func (s *scene) restart(part int) {
 func (s *scene) stop(part int, d time.Duration) {
 	s.tells("stands still", part)
 	n := s.who(part)
-	n.paused = s.now + d
-	n.pollBy(n.paused)
+	n.Paused = s.now + d
+	n.pollBy(n.Paused)
 }
 
 // disk gives the disk of a part another speed.
@@ -120,7 +120,7 @@ func (s *scene) disk(part int, lo, hi time.Duration) {
 	s.tells("has a slow disk", part)
 	n := s.who(part)
 	s.woke[n.index] = max(s.now, n.busy)
-	s.slowDisk[n.index] = dice.Delay{Min: lo, Max: hi}
+	n.SlowDisk = dice.Delay{Min: lo, Max: hi}
 }
 
 // starve lets the process of a part stand still again and again and run for a
@@ -246,4 +246,8 @@ func (s *scene) handOver(part, to int) {
 	if n.host != nil && n.machine.Leading {
 		n.handOver(heir)
 	}
+}
+
+func delayBetween(w *World, lo, hi time.Duration) time.Duration {
+	return w.sample(dice.Delay{Min: lo, Max: hi})
 }

@@ -42,8 +42,8 @@ func (c *churn) step() {
 	case die < 15:
 		c.trace.add(line{c.now, a, "stands still", nil})
 		c.frozen[a] = true
-		x.paused = c.now + time.Hour
-		x.pollBy(x.paused)
+		x.Paused = c.now + time.Hour
+		x.pollBy(x.Paused)
 	case die < 23:
 		c.opt.Refused = float64(c.rng.IntN(2))
 		c.kill(slices.Index(c.parts, a))
@@ -53,11 +53,11 @@ func (c *churn) step() {
 		c.restart(slices.Index(c.parts, a))
 	case die < 42:
 		c.woke[a] = max(c.now, x.busy)
-		if c.slowDisk[a] = (dice.Delay{}); dice.Chance(c.rng, 0.7) {
+		if x.SlowDisk = (dice.Delay{}); dice.Chance(c.rng, 0.7) {
 			c.disk(slices.Index(c.parts, a), 50*ms, 2*time.Second)
 		}
 	case die < 50:
-		c.tell(x, c.nodes[b])
+		x.gossips(c.nodes[b], dice.Pick(c.rng, leader.GossipUnknown, leader.GossipAlive, leader.GossipDead, leader.GossipDead, leader.GossipLeaving))
 	case die < 56:
 		c.handOver(slices.Index(c.parts, a), slices.Index(c.parts, b))
 	case a == b:
@@ -77,7 +77,7 @@ func (c *churn) thaw(i int) {
 	c.trace.add(line{c.now, i, "goes on", nil})
 	c.frozen[i], c.woke[i] = false, c.now
 	n := c.nodes[i]
-	n.paused = 0
+	n.Paused = 0
 	n.pollBy(c.now)
 }
 
@@ -138,7 +138,7 @@ func (c *churn) run() {
 	}
 	c.loss(0)
 	for i, n := range c.nodes {
-		c.slowDisk[i], c.woke[i] = dice.Delay{}, max(c.now, n.busy)
+		n.SlowDisk, c.woke[i] = dice.Delay{}, max(c.now, n.busy)
 		for _, peer := range c.nodes {
 			if n.host != nil && n != peer {
 				n.host.Gossip(peer.id, leader.GossipUnknown)

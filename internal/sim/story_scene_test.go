@@ -125,7 +125,7 @@ func newScene(o Options) *scene {
 			f(l.node)
 		}
 	}
-	s.nemesis.begin()
+	s.nemesis.Begin()
 	return s
 }
 
@@ -175,13 +175,13 @@ func (s *scene) end() {
 		l.Cuts = 0
 	}
 	for i, n := range s.nodes {
-		s.slowDisk[i], s.slow[i] = dice.Delay{}, 0
+		n.SlowDisk, s.slow[i] = dice.Delay{}, 0
 		s.health[i] = leader.Health{Disk: true, Loop: true}
-		n.downFor, n.deaf = 0, 0
+		n.DownFor, n.Deaf = 0, 0
 		s.woke[i] = max(s.now, n.busy)
 		s.tellHealth(n)
 	}
-	s.nemesis.heal()
+	s.nemesis.Heal()
 	s.until(s.now + aftermath)
 	s.waited()
 	s.stopping = true
@@ -257,7 +257,7 @@ func (s *scene) pulse(i int) {
 	}
 	s.at(s.now+pulseEvery, func() { s.pulse((i + 1) % len(s.nodes)) })
 	n := s.nodes[i]
-	if n.host == nil || n.deaf > 0 {
+	if n.host == nil || n.Deaf > 0 {
 		return
 	}
 	s.count++
@@ -300,7 +300,7 @@ func (e *errand) told(try int, asked time.Duration, err error) {
 		return
 	}
 	late := s.now - asked - s.opt.RetryAfter - 3*s.opt.Tick
-	if late > 0 && max(n.paused, s.woke[n.index]) < asked && s.slowDisk[n.index] == (dice.Delay{}) && s.slow[n.index] == 0 {
+	if late > 0 && max(n.Paused, s.woke[n.index]) < asked && n.SlowDisk == (dice.Delay{}) && s.slow[n.index] == 0 {
 		oracle.Fail("story", "%s has no answer to %s for %v", n.name, e.id, s.now-asked)
 	}
 	at := s.now + n.spent // the answer leaves after the writes of this turn

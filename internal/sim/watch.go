@@ -53,7 +53,7 @@ func (w *World) compact() {
 	if w.quiesced {
 		return
 	}
-	w.at(w.now+time.Second, w.compact)
+	w.at(w.now+w.opt.Every(time.Second), w.compact)
 	if n := w.nodes[w.rng.IntN(len(w.nodes))]; n.host != nil && dice.Chance(w.rng, 0.3) {
 		upTo := uint64(w.rng.IntN(w.audit.Count() + 1))
 		n.submit(replica.KindPropose, locks.Encode(&locks.CompactCommand{UpTo: upTo}), func(replica.Result) {})
@@ -66,8 +66,8 @@ func (v *watcher) look() {
 	if w.quiesced {
 		return
 	}
-	w.at(w.now+lookEvery+w.sample(w.opt.Think), v.look)
-	if n := v.node; n != nil && (n.host == nil || n.incarnation != v.inc || n.deaf > 0 || w.now >= v.until) {
+	w.at(w.now+w.opt.Every(lookEvery)+w.sample(w.opt.Think), v.look)
+	if n := v.node; n != nil && (!n.hearsClients() || n.incarnation != v.inc || w.now >= v.until) {
 		if n.host != nil && n.incarnation == v.inc {
 			v.tail.Stop()
 		}
@@ -93,7 +93,7 @@ func (v *watcher) look() {
 // acknowledged before.
 func (v *watcher) attach(n *node) {
 	w := v.w
-	if n.host == nil || n.deaf > 0 {
+	if !n.hearsClients() {
 		return
 	}
 	if v.began {
@@ -145,7 +145,7 @@ func (v *watcher) read() {
 func (w *World) lastWords() {
 	for _, v := range w.watching {
 		for _, n := range w.nodes {
-			if n.host != nil && !w.nemesis.keeps(n.index) && v.began {
+			if n.host != nil && !w.nemesis.Keeps(n.index) && v.began {
 				v.follow(n)
 			}
 		}

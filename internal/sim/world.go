@@ -10,8 +10,8 @@ import (
 	"github.com/prytany/prytany/internal/roster"
 	"github.com/prytany/prytany/internal/sim/agenda"
 	"github.com/prytany/prytany/internal/sim/audit"
-	"github.com/prytany/prytany/internal/sim/dice"
 	"github.com/prytany/prytany/internal/sim/effect"
+	"github.com/prytany/prytany/internal/sim/faults"
 	"github.com/prytany/prytany/internal/sim/network"
 	"github.com/prytany/prytany/internal/sim/oracle"
 	"github.com/prytany/prytany/internal/sim/plan"
@@ -40,12 +40,13 @@ type World struct {
 	souls      *rand.Rand
 	nodes      []*node
 	net        *network.Network
-	slowDisk   []dice.Delay
+	held       []packet // of links that hold back what is sent
 	oracle     *oracle.Oracle
 	audit      *audit.Account
 	clients    []*client
 	watching   []*watcher
-	nemesis    nemesis
+	nemesis    *faults.Nemesis
+	wild       bool // clocks may break their promise
 	history    *workload.History
 	sides      []*side
 	configs    map[paxos.GroupID][]paxos.Membership // that were decided, after the first
@@ -61,10 +62,12 @@ type World struct {
 type Stats struct {
 	Events, Packets, Dropped, Turns, Writes, Snapshots uint64
 	Crashes, Elections, Restores, Reconfigured         int
-	RolledBack, Quarantined                            int // disks; identities
-	Lost                                               int // disks
-	SideDone, SideMoves, SideDrops, SideElections      int // of groups beside main: numbers put in, configurations, parts dropped, elections
-	Faults                                             [plan.NumFaults]int
+	RolledBack, Quarantined                            int                 // disks; identities
+	Lost                                               int                 // disks
+	SideDone, SideMoves, SideDrops, SideElections      int                 // of groups beside main: numbers put in, configurations, parts dropped, elections
+	Faults                                             [plan.NumFaults]int // that were begun
+	Struck                                             faults.Counts
+	Net                                                network.Counts
 	During                                             [plan.NumFaults]Reshaped
 	Fetches                                            Fetches
 	HandOvers, HandedOver, Released                    int // ended; well; not well although the lead was given up
@@ -108,7 +111,7 @@ func Run(o Options) (Report, error) {
 	w := newWorld(o)
 	err := w.run()
 	w.stats.Reconfigured = int(w.oracle.Config().ID) - 1
-	w.stats.Ends = w.audit.Ends
+	w.stats.Ends, w.stats.Faults, w.stats.Net = w.audit.Ends, w.nemesis.Struck, w.net.Counts
 	return Report{o, w.now, w.trace.hash, w.stats, w.history, w.oracle.Chosen()}, err
 }
 
@@ -133,13 +136,19 @@ func newWorld(o Options) *World {
 		w.first.Voters = append(w.first.Voters, paxos.Member{Node: n.id, Ordinal: synod.Ordinal(n.index + 1), Name: n.name})
 	}
 	w.net = network.New(o.Nodes, network.Link{Drop: o.Drop, Dup: o.Dup, Delay: o.Delay})
-	w.slowDisk = make([]dice.Delay, o.Nodes)
 	w.oracle = oracle.New(w.first, o.Nodes)
 	w.audit = audit.New(func() time.Duration { return w.now }, o.MaxDrift, cmp.Or(o.Events, locks.Limits{}.WithDefaults().MaxEvents))
 	w.audit.Trusting = o.Hooks.Trust
 	w.history = workload.NewHistory()
 	w.crowd = workload.NewCrowd(o.Options, w.rng, w.history, w.audit)
-	w.nemesis.w = w
+	ill := make([]*faults.Node, o.Nodes)
+	for i, n := range w.nodes {
+		ill[i] = &n.Node
+	}
+	w.nemesis = faults.New((*target)(w), &w.opt, w.net, ill, &w.stats.Struck)
+	w.wild = o.Wild()
+	w.audit.Wild = w.wild
+	w.opt.LeaseReads = o.LeaseReads && !w.wild
 	w.configs = make(map[paxos.GroupID][]paxos.Membership)
 	return w
 }
@@ -166,14 +175,6 @@ func (w *World) indexOf(id synod.NodeID) int {
 	return -1
 }
 
-// sync returns what a write of node i takes now.
-func (w *World) sync(i int) dice.Delay {
-	if d := w.slowDisk[i]; d != (dice.Delay{}) {
-		return d
-	}
-	return w.opt.Sync
-}
-
 // run lets time pass until the end, or until an invariant breaks.
 func (w *World) run() (err error) {
 	defer func() {
@@ -197,18 +198,18 @@ func (w *World) run() (err error) {
 	if w.opt.Features != 0 {
 		w.at(time.Second, w.ask)
 	}
-	if slices.Contains(w.opt.Faults, plan.Rollback) {
+	if slices.ContainsFunc(w.opt.Script(), func(s plan.Strike) bool { return s.Fault == plan.Rollback }) {
 		w.copyDisks()
 	}
 	if w.reshapes() {
 		w.at(time.Second, w.hint)
 		w.at(time.Second, w.reshape)
 	}
-	w.nemesis.begin()
+	w.nemesis.Begin()
 	w.handOvers()
 	w.until(w.opt.Chaos)
 	w.healed = true
-	w.nemesis.heal()
+	w.nemesis.Heal()
 	w.until(w.opt.Chaos + w.opt.Settle - calm)
 	elections := w.stats.Elections
 	w.until(w.opt.Chaos + w.opt.Settle)
@@ -307,7 +308,7 @@ func (w *World) compare() {
 		s.compare()
 	}
 	for _, n := range w.nodes {
-		if n.host == nil || w.nemesis.keeps(n.index) {
+		if n.host == nil || w.nemesis.Keeps(n.index) {
 			continue
 		}
 		w.oracle.State(n.who(), n.machine.Slot, n.machine.Locks.StateHash())
@@ -320,7 +321,7 @@ func (w *World) compare() {
 // probe reads at n until it is served: every node that can reach another must
 // serve, through a neighbour if it cannot reach the leader.
 func (w *World) probe(n *node) {
-	if n.host == nil || w.nemesis.keeps(n.index) {
+	if n.host == nil || w.nemesis.Keeps(n.index) {
 		return
 	}
 	n.submit(replica.KindBarrier, nil, func(r replica.Result) {
@@ -334,7 +335,7 @@ func (w *World) probe(n *node) {
 // and has served a read.
 func (w *World) converged() bool {
 	for _, n := range w.nodes {
-		if w.nemesis.keeps(n.index) {
+		if w.nemesis.Keeps(n.index) {
 			continue
 		}
 		if n.host == nil || n.machine == nil || n.machine.Slot != w.oracle.Chosen() || len(n.open) > 0 || !n.served {

@@ -1,13 +1,16 @@
 package sim
 
 import (
+	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 )
 
-// TestSameSeedSameRun is what makes a seed worth printing.
+// TestSameSeedSameRun is what makes a seed worth printing: a run is the same on one
+// processor, with memory collected all the time.
 func TestSameSeedSameRun(t *testing.T) {
-	n := uint64(8)
+	n := uint64(12)
 	if testing.Short() {
 		n = 3
 	}
@@ -18,12 +21,40 @@ func TestSameSeedSameRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := Run(o)
+		second, err := frugally(o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if first.Hash != second.Hash || first.Stats != second.Stats {
 			t.Errorf("seed %d: two runs differ: trace %x and %x\n%s\n%s", seed, first.Hash, second.Hash, first.Stats.String(), second.Stats.String())
+		}
+	}
+}
+
+// frugally runs o as under GOMAXPROCS=1 and GOGC=10.
+func frugally(o Options) (Report, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
+	return Run(o)
+}
+
+// TestScriptIsTheRun: a run whose faults are spelled out is the run from which they come,
+// so that leaving out some of them leaves all else to the same dice.
+func TestScriptIsTheRun(t *testing.T) {
+	for seed := uint64(1); seed <= 4; seed++ {
+		o := Swarm(seed)
+		o.Chaos = 4 * time.Second
+		drawn, err := Run(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Strikes = o.Script()
+		spelled, err := Run(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if drawn.Hash != spelled.Hash {
+			t.Errorf("seed %d: the run of its faults is another one", seed)
 		}
 	}
 }

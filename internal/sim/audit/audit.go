@@ -25,15 +25,20 @@ type Account struct {
 	locks    map[string]*lock
 	keys     map[string]*key
 	fences   map[string]uint64
-	readings map[string][]Reading // of fences, by resource
-	answers  map[string]*locks.Result
-	changed  map[*lock]bool     // by the present command
-	grants   map[grantID]string // why they have ended; "" if they have not
+	readings map[string][]Reading     // of fences, by resource
+	answers  map[string]*locks.Result // all there ever were
+	memories [2]memory                // those that the machine has: of callers, of the service itself
+	changed  map[*lock]bool           // by the present command
+	grants   map[grantID]string       // why they have ended; "" if they have not
 	log      record
 
 	// Trusting says that what a node answers is not compared with the account: for
 	// tests that show what others notice.
 	Trusting bool
+
+	// Wild says that clocks may break their promise: what ends early is counted, and
+	// is no violation.
+	Wild bool
 
 	// Expired is told of each session that expires.
 	Expired func(session string)
@@ -42,7 +47,20 @@ type Account struct {
 }
 
 // Ends count what ended by the clock.
-type Ends struct{ Expired, Delays, Yields int }
+type Ends struct {
+	Expired, Delays, Yields int
+	Early                   int // before their time, while clocks were wild
+	Forgotten               int // answers
+}
+
+// early says that something ends before its time (L4).
+func (a *Account) early(format string, args ...any) {
+	if a.Wild {
+		a.Ends.Early++
+		return
+	}
+	a.fail("L4", format, args...)
+}
 
 // New returns the account of an empty machine. now is true time; clocks run
 // maxDrift parts per million fast or slow, at most; the machine keeps the events
@@ -53,6 +71,7 @@ func New(now func() time.Duration, maxDrift, keep int) *Account {
 		sessions: map[string]*session{}, locks: map[string]*lock{}, keys: map[string]*key{},
 		fences: map[string]uint64{}, readings: map[string][]Reading{}, answers: map[string]*locks.Result{}, changed: map[*lock]bool{},
 		grants: map[grantID]string{}, Expired: func(string) {},
+		memories: [2]memory{newMemory(), newMemory()},
 	}
 }
 
@@ -88,6 +107,7 @@ func (a *Account) take(c locks.Command) (want locks.Result, answered bool) {
 	case *locks.LeadCommand:
 		a.lead = c.Ballot.Pack()
 	case *locks.ForgetCommand:
+		a.forget(c)
 	case *locks.CompactCommand:
 		a.log.compact(a.count, c.UpTo)
 	case *locks.DelayCommand:
@@ -127,7 +147,7 @@ func (a *Account) request(c locks.Command) (locks.Request, func() locks.Result) 
 	case *locks.AdvanceCommand:
 		return c.Request, func() locks.Result { return a.advance(c) }
 	case *locks.ForgetFenceCommand:
-		return c.Request, func() locks.Result { return a.forget(c) }
+		return c.Request, func() locks.Result { return a.forgetFence(c) }
 	case *locks.PutCommand:
 		return c.Request, func() locks.Result { return a.put(c) }
 	case *locks.DeleteCommand:
@@ -141,13 +161,16 @@ func (a *Account) request(c locks.Command) (locks.Request, func() locks.Result) 
 
 // once returns the first answer to r again, or that of do.
 func (a *Account) once(r locks.Request, do func() locks.Result) locks.Result {
-	if g := a.answers[r.ID]; g != nil {
+	if g := a.known(r); g != nil {
 		again := *g
 		again.Repeated = true
 		return again
 	}
+	if no, ok := a.forgotten(r); ok {
+		return no
+	}
 	g := &locks.Result{}
-	a.answers[r.ID] = g // before do, which may amend it
+	a.remember(r, g) // before do, which may amend it
 	*g = a.stamped(do())
 	return *g
 }

@@ -207,7 +207,7 @@ func (a *Account) advance(c *locks.AdvanceCommand) locks.Result {
 	return locks.Result{Fence: c.Fence}
 }
 
-func (a *Account) forget(c *locks.ForgetFenceCommand) locks.Result {
+func (a *Account) forgetFence(c *locks.ForgetFenceCommand) locks.Result {
 	highest, ok := a.fences[c.Resource]
 	if !ok || highest != c.Fence {
 		no := refuse(locks.StaleFence)

@@ -136,7 +136,7 @@ func (a *Account) cancel(c *locks.CancelCommand) locks.Result {
 		a.endBound(l, p.session, locks.ReasonEnded)
 		return no
 	}
-	g := a.answers[c.Request.ID]
+	g := a.known(c.Request)
 	if g != nil && g.Refused {
 		return *g
 	}
@@ -145,8 +145,8 @@ func (a *Account) cancel(c *locks.CancelCommand) locks.Result {
 		return granted(l, h)
 	}
 	if g == nil {
-		no = l.notHad()
-		a.amend(c.Request.ID, no)
+		no = a.stamped(l.notHad())
+		a.remember(c.Request, &no)
 		return no
 	}
 	if s == nil {
@@ -202,7 +202,7 @@ func (a *Account) endDelay(c *locks.DelayCommand) {
 		return
 	}
 	if a.now() < l.delayUntil {
-		a.fail("L4", "the lock-delay of %s, of %v, ends at %v; it was to last until %v", l.name, l.delayFor, a.now(), l.delayUntil)
+		a.early("the lock-delay of %s, of %v, ends at %v; it was to last until %v", l.name, l.delayFor, a.now(), l.delayUntil)
 	}
 	a.Ends.Delays++
 	l.delay, l.delayFor = 0, 0
@@ -239,7 +239,7 @@ func (a *Account) endYield(c *locks.EndYieldCommand) {
 		return
 	}
 	if a.now() < l.yieldUntil {
-		a.fail("L4", "the holders of %s, who had %v, are dismissed at %v; they had until %v", l.name, l.within, a.now(), l.yieldUntil)
+		a.early("the holders of %s, who had %v, are dismissed at %v; they had until %v", l.name, l.within, a.now(), l.yieldUntil)
 	}
 	a.Ends.Yields++
 	why := because(locks.ReasonYielded, l.why)

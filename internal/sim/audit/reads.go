@@ -30,26 +30,28 @@ func (a *Account) SeesLock(r Reader, name string, got LockState) {
 
 // SeesPlace checks what becomes of an acquire that got a place in a queue, if the
 // node is not behind.
-func (a *Account) SeesPlace(r Reader, name, session, request string, got locks.Place) {
+func (a *Account) SeesPlace(r Reader, c *locks.AcquireCommand, got locks.Place) {
 	if r.Count != a.count {
 		return
 	}
-	l := a.lock(name)
-	s, no := a.alive(session)
-	h := l.holdOf(session)
-	waits := slices.ContainsFunc(l.queue, func(p place) bool { return p.session == s && p.request == request })
+	l := a.lock(c.Lock)
+	s, no := a.alive(c.Session)
+	h := l.holdOf(c.Session)
+	waits := slices.ContainsFunc(l.queue, func(p place) bool { return p.session == s && p.request == c.Request.ID })
 	var fence uint64
-	switch g := a.answers[request]; {
+	switch g := a.known(c.Request); {
 	case waits, s == nil:
 	case g != nil && g.Refused:
 		no = *g
 	case h == nil:
 		no = l.notHad()
+	case g == nil && h.shared != c.Shared: // what became of the place is forgotten
+		no = refuse(locks.UpgradeRefused)
 	default:
 		fence = h.fence
 	}
 	if (got.Changed != nil) != waits || got.Fence != fence || got.Gone.Refused != no.Refused || got.Gone.Code != no.Code {
-		a.fail("I10", "%s: the place of %s in the queue of %s is %+v; want fence %d, %+v; it waits: %v", r.Name, request, name, got, fence, no, waits)
+		a.fail("I10", "%s: the place of %s in the queue of %s is %+v; want fence %d, %+v; it waits: %v", r.Name, c.Request.ID, c.Lock, got, fence, no, waits)
 	}
 }
 

@@ -73,7 +73,7 @@ func (a *Account) expire(c *locks.ExpireCommand) {
 		return
 	}
 	if a.now() < s.until {
-		a.fail("L4", "session %s, with a TTL of %v, expires at %v; it was to live until %v", c.Session, s.ttl, a.now(), s.until)
+		a.early("session %s, with a TTL of %v, expires at %v; it was to live until %v", c.Session, s.ttl, a.now(), s.until)
 	}
 	a.Ends.Expired++
 	a.Expired(s.id)

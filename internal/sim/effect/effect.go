@@ -43,6 +43,7 @@ type Counts struct {
 	Lost     int // updates that the resources lost that do not look at fences
 	Taken    int // overlaps of beliefs after a lock was taken by force
 	Expired  int // beliefs that ended by the client's clock
+	Wild     int // beliefs that overlapped or outlasted their lease, while clocks of nodes broke their promise
 }
 
 // Add adds o to c.
@@ -56,4 +57,5 @@ func (c *Counts) Add(o *Counts) {
 	c.Lost += o.Lost
 	c.Taken += o.Taken
 	c.Expired += o.Expired
+	c.Wild += o.Wild
 }

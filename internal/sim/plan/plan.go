@@ -4,6 +4,8 @@
 package plan
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prytany/prytany/internal/sim/dice"
@@ -23,54 +25,22 @@ const (
 	Quiet                // no faults at all: one election, no unknown outcome
 )
 
-func (m Mode) String() string { return [...]string{"safety", "liveness", "quiet"}[m] }
+var modeNames = [...]string{"safety", "liveness", "quiet"}
 
-// A Fault is a kind of fault.
-type Fault uint8
+func (m Mode) String() string { return modeNames[m] }
 
-// The kinds of faults that the nemesis can begin and end.
-const (
-	CutOneWay   Fault = iota // one direction of one path
-	CutPath                  // both directions of one path
-	Isolate                  // one node from all others
-	Split                    // two halves
-	Bridge                   // two halves that share one node
-	Ring                     // every node sees only a majority, each another one
-	Deaf                     // a node can send but not receive
-	Mute                     // a node can receive but not send
-	Flap                     // a path that goes up and down
-	Loss                     // much loss everywhere
-	SlowLinks                // much delay everywhere
-	Crash                    // at a random step of a turn
-	CrashAll                 // power loss
-	Storm                    // one node crashes again and again
-	Pause                    // no steps while time runs
-	SlowDisk                 // writes take long
-	BadDisk                  // a write fails; the process must end
-	Gossip                   // gossip lies about a peer
-	Reset                    // a connection is reported gone though the process lives
-	ClientCut                // clients cannot reach one node
-	ClientPause              // a worker stands still, often between check and act
-	ClientCrash              // a worker ends, with what it holds
+// MarshalText implements [encoding.TextMarshaler].
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
-	LoseDisk // a disk is lost for good, and its identity with it
-
-	Rollback // a disk is put back to what it was a while ago
-
-	// NumFaults is how many there are.
-	NumFaults = int(Rollback) + 1
-
-	// Those that happen to the cluster; the dice of old are over these.
-	numClusterFaults = int(ClientCut) + 1
-)
-
-var faultNames = [NumFaults]string{
-	"cut-one-way", "cut-path", "isolate", "split", "bridge", "ring", "deaf", "mute", "flap", "loss", "slow-links",
-	"crash", "crash-all", "crash-storm", "pause", "slow-disk", "bad-disk", "false-gossip", "false-reset", "client-cut",
-	"client-pause", "client-crash", "lose-disk", "rollback",
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (m *Mode) UnmarshalText(b []byte) error {
+	i := slices.Index(modeNames[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("no mode is called %q", b)
+	}
+	*m = Mode(i)
+	return nil
 }
-
-func (f Fault) String() string { return faultNames[f] }
 
 // Options describe one run completely: the same Options give the same run.
 type Options struct {
@@ -87,6 +57,8 @@ type Options struct {
 	Faults     []Fault
 	FaultEvery time.Duration // mean time between faults
 	FaultLast  time.Duration // mean length of one
+	Strikes    []Strike      // what strikes instead of that which Script draws; empty and not nil means nothing
+	Slow       int           // what happens at a steady pace, beside the code under test, does so this many times more rarely; 0 means 1
 
 	Drop, Dup float64 // of all packets, always
 	Delay     dice.Delay
@@ -103,7 +75,7 @@ type Options struct {
 	Tick, RetryAfter          time.Duration
 	MaxBatch, MaxPending      int
 	SnapshotSlots, TailSlots  int
-	LeaseReads                bool
+	LeaseReads                bool          // but not in a wild run
 	HandOverEvery             time.Duration // mean time between two hand-overs; 0 means none
 
 	workload.Options
@@ -117,9 +89,12 @@ type Options struct {
 	SideBytes  int  // of filler in each of their commands
 	SideFiller int  // bytes of filler in their snapshots
 
-	Verbose bool
-	Hooks   Hooks
+	Verbose bool  `json:"-"`
+	Hooks   Hooks `json:"-"`
 }
+
+// Every returns how often something happens that happens every d at the usual pace.
+func (o *Options) Every(d time.Duration) time.Duration { return d * time.Duration(max(o.Slow, 1)) }
 
 // A Hooks changes what the world is made of, so that tests can show that a
 // broken part is noticed. A nil field changes nothing.

@@ -50,6 +50,7 @@ func Swarm(seed uint64) Options {
 	o.work(rand.New(rand.NewPCG(seed, 0x776f726b)))
 	o.leases(rand.New(rand.NewPCG(seed, 0x6c65617365)))
 	o.disks(rand.New(rand.NewPCG(seed, 0x6469736b73)))
+	o.wild(rand.New(rand.NewPCG(seed, 0x77696c64)))
 	o.sides(rand.New(rand.NewPCG(seed, 0x7369646573)))
 	return o
 }
@@ -129,16 +130,22 @@ func (o *Options) features(r *rand.Rand) {
 	}
 }
 
-// faults turns on some kinds of faults.
+// faults turns on some kinds of faults: those that need nothing of the run but nodes.
 func (o *Options) faults(r *rand.Rand) {
-	p := dice.Pick(r, 0.15, 0.3, 0.6)
-	for f := range numClusterFaults {
+	var all []Fault
+	for f := range Fault(NumFaults) {
+		if !f.Works() && !f.Wild() && !f.Moves() && (f != ClockRate || o.MaxDrift > 0) {
+			all = append(all, f)
+		}
+	}
+	p := dice.Pick(r, 0.06, 0.15, 0.5)
+	for _, f := range all {
 		if dice.Chance(r, p) {
-			o.Faults = append(o.Faults, Fault(f))
+			o.Faults = append(o.Faults, f)
 		}
 	}
 	if len(o.Faults) == 0 {
-		o.Faults = []Fault{Fault(r.IntN(numClusterFaults))}
+		o.Faults = []Fault{dice.Pick(r, all...)}
 	}
 	o.FaultEvery = dice.Pick[time.Duration](r, 200, 500, 1000, 3000) * time.Millisecond
 	o.FaultLast = dice.Pick[time.Duration](r, 100, 500, 2000) * time.Millisecond
@@ -150,7 +157,7 @@ func (o *Options) sides(r *rand.Rand) {
 		return
 	}
 	o.Sides = dice.Pick(r, 1, 2, 2, 5, 10)
-	o.SideMoves = o.Mode == Safety && (slices.Contains(o.Faults, LoseDisk) || slices.Contains(o.Faults, Rollback) || dice.Chance(r, 0.7))
+	o.SideMoves = o.Mode == Safety && (slices.ContainsFunc(o.Faults, Fault.Moves) || dice.Chance(r, 0.7))
 	if o.Mode == Liveness && o.Nodes > 3 {
 		o.Sides = 0 // the graph that stays may cut some of their members off from one another
 	}
@@ -159,13 +166,32 @@ func (o *Options) sides(r *rand.Rand) {
 	}
 }
 
-// disks has disks lost for good, or put back to an older state, in some runs.
+// disks has disks lost for good, damaged, or put back to an older state, and voters
+// removed and replaced, in some runs.
 func (o *Options) disks(r *rand.Rand) {
-	if o.Mode == Safety && o.Voters >= 3 && dice.Chance(r, 0.25) {
-		o.Faults = append(o.Faults, slices.Repeat([]Fault{LoseDisk}, 1+len(o.Faults)/4)...)
+	if o.Mode != Safety || o.Voters < 3 {
+		return
 	}
-	if o.Mode == Safety && o.Voters >= 3 && dice.Chance(r, 0.2) {
-		o.Faults = append(o.Faults, slices.Repeat([]Fault{Rollback}, 1+len(o.Faults)/4)...)
+	for _, k := range []struct {
+		fault  Fault
+		chance float64
+	}{{LoseDisk, 0.2}, {Rollback, 0.2}, {BitFlip, 0.1}, {Remove, 0.15}, {Replace, 0.1}} {
+		if dice.Chance(r, k.chance) {
+			o.Faults = append(o.Faults, slices.Repeat([]Fault{k.fault}, 1+len(o.Faults)/4)...)
+		}
+	}
+}
+
+// wild has clocks break their promise in a few runs. Nobody may rest on a lease there;
+// reads are not answered by one.
+func (o *Options) wild(r *rand.Rand) {
+	if o.Mode != Safety || !dice.Chance(r, 0.08) {
+		return
+	}
+	for _, f := range []Fault{WildRate, ClockJump, ClockStrobe} {
+		if dice.Chance(r, 0.6) {
+			o.Faults = append(o.Faults, f, f)
+		}
 	}
 }
 
@@ -197,6 +223,9 @@ func (o *Options) work(r *rand.Rand) {
 	if dice.Chance(r, 0.4) {
 		o.Faults = append(o.Faults, ClientCrash)
 	}
+	if dice.Chance(r, 0.3) {
+		o.Faults = append(o.Faults, HolderCrash)
+	}
 }
 
 // leases picks whether reads are answered by leases, and how often leaders hand
@@ -206,4 +235,42 @@ func (o *Options) leases(r *rand.Rand) {
 	if dice.Chance(r, 0.5) && o.Mode != Quiet && o.Nodes > 1 {
 		o.HandOverEvery = dice.Pick[time.Duration](r, 200, 1000, 4000) * time.Millisecond
 	}
+}
+
+// Long returns the long run of a seed: ten simulated minutes in which little happens at
+// a time. Faults are rare and some of them last for minutes, clients ask for something
+// now and then, sessions live for a minute; leaders come and go, groups fall asleep, and
+// nodes are away for longer than all that anybody keeps for them. What a run costs is
+// mostly heartbeats, which are as rare as leases and the silence after them allow.
+func Long(seed uint64) Options {
+	o := Swarm(seed)
+	r := rand.New(rand.NewPCG(seed, 0x6c6f6e67))
+	o.Chaos, o.Settle, o.Finish = 9*time.Minute+30*time.Second, 30*time.Second, time.Minute
+	o.Slow = 20
+	o.Nodes = min(o.Nodes, 5)
+	o.Voters = min(o.Voters, o.Nodes)
+	o.Heartbeat = dice.Pick[time.Duration](r, 100, 200, 250) * time.Millisecond
+	o.Silence = dice.Pick[time.Duration](r, 6, 8, 8) * o.Heartbeat
+	o.Lease = dice.Pick[time.Duration](r, 2, 3, 4) * o.Heartbeat
+	o.Tick = o.Heartbeat
+	o.Clients = 1 + r.IntN(3)
+	o.Think = dice.Delay{Max: dice.Pick[time.Duration](r, 2, 5, 15) * time.Second}
+	o.Timeout = max(o.Timeout, time.Second)
+	o.TTL = dice.Pick[time.Duration](r, 10, 30, 60) * time.Second
+	o.SnapshotSlots = dice.Pick(r, 5, 20, 100, 1000)
+	o.TailSlots = dice.Pick(r, 1, 3, 20, 200)
+	o.Bulk, o.SideFiller = 0, 0
+	o.Sides = min(o.Sides, 2)
+	if o.Work.Workers > 0 {
+		o.Work.Workers = 2
+		o.Work.TTL = dice.Pick[time.Duration](r, 5, 10, 30) * time.Second
+		o.Work.Think = dice.Delay{Max: 5 * time.Second}
+		o.Work.Reach.Mean = o.Work.TTL / 2
+	}
+	o.FaultEvery = dice.Pick[time.Duration](r, 3, 10, 30) * time.Second
+	o.FaultLast = dice.Pick[time.Duration](r, 1, 5, 20, 60) * time.Second
+	if o.HandOverEvery > 0 {
+		o.HandOverEvery = dice.Pick[time.Duration](r, 10, 60) * time.Second
+	}
+	return o
 }

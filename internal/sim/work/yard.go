@@ -53,6 +53,7 @@ type Config struct {
 	Hooks    Hooks
 	Seed     uint64
 	Nodes    int
+	Wild     bool          // clocks of nodes may break their promise
 	MaxDrift int           // clocks run this many parts per million fast or slow, at most
 	Timeout  time.Duration // after which they ask again
 }
@@ -101,6 +102,7 @@ func Begin(c Cluster, cfg Config, a *audit.Account, counts *effect.Counts) *Yard
 		w: c, cfg: cfg, account: a, rng: rand.New(rand.NewPCG(cfg.Seed, 0x79617264)), beliefs: effect.NewBeliefs(a, counts),
 		fenced: map[string]*effect.Resource{}, plain: map[string]*effect.Resource{},
 	}
+	y.beliefs.Wild = cfg.Wild
 	for _, lock := range []string{workLock, workShare, workSeat} {
 		y.fenced[lock] = effect.NewResource(lock, cfg.Hooks.Fencing, a, counts, cfg.Hooks.Accept)
 		y.plain[lock] = effect.NewResource(lock, effect.Unfenced, a, counts, nil)
@@ -121,19 +123,36 @@ func (y *Yard) delay() time.Duration { return y.cfg.Delay.Sample(y.rng) }
 // reach is how long a message to or from a resource is on its way.
 func (y *Yard) reach() time.Duration { return min(y.cfg.Reach.Sample(y.rng), 3*y.cfg.TTL) }
 
-// Crash ends one of the workers, with all that it holds.
-func (y *Yard) Crash() {
-	if len(y.workers) > 0 {
-		dice.Pick(y.rng, y.workers...).crash()
+// Crash ends one of the workers, with all that it holds, if there are any.
+func (y *Yard) Crash() bool {
+	if len(y.workers) == 0 {
+		return false
 	}
+	dice.Pick(y.rng, y.workers...).crash()
+	return true
+}
+
+// CrashHolder ends one of the workers that believe to hold a lock, if there are any.
+func (y *Yard) CrashHolder() bool {
+	var holders []*worker
+	for _, v := range y.workers {
+		if v.held != nil && v.held.Lasts(y.w.Now()) {
+			holders = append(holders, v)
+		}
+	}
+	if len(holders) == 0 {
+		return false
+	}
+	dice.Pick(y.rng, holders...).crash()
+	return true
 }
 
 // Pause makes one of the workers stand still, at once or between its next check
 // and act: from a tenth of a second to several TTLs, short times as often as long
-// ones.
-func (y *Yard) Pause() {
+// ones. It reports whether there is one.
+func (y *Yard) Pause() bool {
 	if len(y.workers) == 0 {
-		return
+		return false
 	}
 	v := dice.Pick(y.rng, y.workers...)
 	const shortest = 100 * time.Millisecond
@@ -141,8 +160,9 @@ func (y *Yard) Pause() {
 	d := time.Duration(float64(shortest) * math.Pow(most, y.rng.Float64()))
 	if dice.Chance(y.rng, 0.5) {
 		v.stall = d
-		return
+		return true
 	}
 	y.w.Trace(v.name+" stands still", d)
 	v.paused = max(v.paused, y.w.Now()+d)
+	return true
 }

@@ -121,6 +121,12 @@ type Seen struct {
 	Fence audit.Reading
 }
 
+// Forgotten reports whether the cluster has forgotten what became of the request, or
+// whether it ever heard of it.
+func (a *Answer) Forgotten() bool {
+	return a.Result.Refused && (a.Result.Code == locks.OutcomeUnknown || a.Result.Code == locks.Overloaded)
+}
+
 func (a *Answer) ok() bool { return !a.Result.Refused }
 
 // Answer reads what applying o's command returned.
@@ -154,9 +160,9 @@ func (o *Op) See(v locks.View, account *audit.Account, r audit.Reader) (a Answer
 		a.Seen.Lock = audit.LockOf(v, o.Name)
 		account.SeesLock(r, o.Name, a.Seen.Lock)
 		if o.waits != "" {
-			request := locks.Request{ID: o.waits, Own: o.own}
-			p := v.Place(&locks.AcquireCommand{Request: request, Lock: o.Name, Session: o.Session})
-			account.SeesPlace(r, o.Name, o.Session, o.waits, p)
+			c := &locks.AcquireCommand{Request: locks.Request{ID: o.waits, Own: o.own}, Lock: o.Name, Session: o.Session}
+			p := v.Place(c)
+			account.SeesPlace(r, c, p)
 			if p.Cancel != nil {
 				p.Cancel()
 			}
