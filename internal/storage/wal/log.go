@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 const (
@@ -118,6 +119,9 @@ func (l *Log) Put(records []Record) error {
 }
 
 func (l *Log) write(records []Record) error {
+	if err := l.spoilt(); err != nil {
+		return err
+	}
 	l.payload = append(l.payload[:0], l.deletes...)
 	l.puts = l.puts[:0]
 	own := len(l.deletes)
@@ -220,6 +224,21 @@ func (l *Log) enter(s *segment, page int) {
 
 func (l *Log) maker(hurry <-chan struct{}) maker {
 	return maker{dir: l.dir, id: l.id, quit: l.quit, hurry: hurry, pace: l.pace}
+}
+
+// spoilt returns why the next segment could not be made. A disk that has no room may
+// have some when the segment is needed. One that has failed a write or a sync is not
+// written to again, though nothing is in that segment yet.
+func (l *Log) spoilt() error {
+	select {
+	case is := <-l.next:
+		l.next <- is
+		if is.err != nil && !errors.Is(is.err, syscall.ENOSPC) {
+			return fmt.Errorf("make the next segment: %w", is.err)
+		}
+	default: // it is being made
+	}
+	return nil
 }
 
 // prepare has the segment after head made beside the writer.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -326,6 +327,25 @@ func TestAFailedWriteSticks(t *testing.T) {
 	_ = broken.Close()
 }
 
+// TestTheNextSegmentFails: a disk that fails a sync is written to no more, though the
+// segment that has room is well.
+func TestTheNextSegmentFails(t *testing.T) {
+	l := newLog(t, filepath.Join(t.TempDir(), "log"), tiny)
+	settle(l)
+	is := <-l.next
+	if err := errors.Join(is.err, is.segment.file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	l.next <- made{err: &os.PathError{Op: "fdatasync", Path: "next", Err: syscall.EIO}}
+	before := l.Last()
+	for range 2 {
+		if err := l.Put([]Record{{Key: 1, Value: []byte("v")}}); !errors.Is(err, syscall.EIO) || l.Last() != before {
+			t.Fatalf("a write after the sync has failed: %v; the last is %d, was %d", err, l.Last(), before)
+		}
+	}
+	closeLog(t, l)
+}
+
 // TestNoRoomForTheNextSegment: it is asked for once more when it is needed.
 func TestNoRoomForTheNextSegment(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
@@ -335,7 +355,7 @@ func TestNoRoomForTheNextSegment(t *testing.T) {
 	if err := errors.Join(is.err, is.segment.file.Close(), os.Remove(segmentPath(dir, is.segment.number))); err != nil {
 		t.Fatal(err)
 	}
-	l.next <- made{err: errors.New("no space left on device")}
+	l.next <- made{err: &os.PathError{Op: "write", Path: "next", Err: syscall.ENOSPC}}
 	m := model{0: "root"}
 	for i := range uint64(20) {
 		m[i] = fmt.Sprint("value ", i)
