@@ -62,6 +62,7 @@ var may = map[string][]string{
 	"internal/scale":               {"internal/api", "internal/scale/fleet"},
 	"internal/scale/*":             {"internal/api", "internal/scale/fleet"},
 	"internal/fault":               {},
+	"internal/fuzzboard":           {},
 	"internal/failover":            {"internal/api", "internal/fault"},
 	"internal/node":                anything,
 	"jepsen/internal/sabotage":     {},
