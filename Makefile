@@ -11,6 +11,8 @@ N           ?= 500
 SCRIPTS     ?= 2
 # For `make fuzz`: how long each target runs.
 FUZZTIME    ?= 20s
+# For `make fuzz-campaign`: how long all of them together run.
+FUZZCAMPAIGN ?= 60m
 
 .DEFAULT_GOAL := help
 
@@ -60,12 +62,11 @@ sabotage: ## show that the tests of the checkers in jepsen/ notice weakened ones
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME
-	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
-		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
-			echo "$$(dirname $$file) $$target"; \
-			$(GO) test $$(dirname $$file) -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME); \
-		done; \
-	done
+	$(GO) run ./internal/fuzzboard -time $(FUZZTIME)
+
+.PHONY: fuzz-campaign
+fuzz-campaign: ## share FUZZCAMPAIGN among all fuzz targets, and add it to the sums in docs
+	$(GO) run ./internal/fuzzboard -campaign $(FUZZCAMPAIGN) -ledger docs/evidence-fuzz.json -doc docs/evidence.md
 
 .PHONY: bench
 bench: ## run the benchmarks

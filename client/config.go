@@ -240,9 +240,8 @@ func (c *Client) list(ctx context.Context, prefix string, o ListOptions) (all Li
 		}
 		all.Prefixes = append(all.Prefixes, page.Prefixes...)
 		all.Revision = page.Revision
-		if page.Next == "" {
-			return all, nil
+		if more, err := link.Next(q, page.Next); !more {
+			return all, err
 		}
-		q.Set("cursor", page.Next)
 	}
 }

@@ -3,6 +3,7 @@ package locks
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
@@ -338,45 +339,55 @@ func (d *drawer) ops() (out []Op) {
 	return out
 }
 
-func TestMachineIsLikeTheModel(t *testing.T) {
+func TestMachineIsLikeTheModel(t *testing.T) { rapid.Check(t, likeTheModel) }
+
+// FuzzModel has the fuzzer choose what rapid draws.
+func FuzzModel(f *testing.F) {
+	seed := make([]byte, 8<<10) // with less rapid draws nothing
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(seed)
+	f.Add(seed)
+	f.Fuzz(rapid.MakeFuzz(likeTheModel))
+}
+
+// likeTheModel gives a machine and the model the same commands, and compares them at
+// each.
+func likeTheModel(t *rapid.T) {
 	bounds := formatBounds
 	bounds.history, bounds.changes = modelPast, modelChanges
-	rapid.Check(t, func(t *rapid.T) {
-		x, m := NewMachine(), newModel()
-		x.bounds = bounds
-		var log [][]byte
-		do := func(cmd Command) {
-			log = append(log, Encode(cmd))
-			now := time.Duration(len(log))
-			res, err := DecodeResult(x.Apply(paxos.Slot(len(log)), log[len(log)-1], now))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, want := essence(res), m.apply(cmd); got != want {
-				t.Fatalf("%T %+v\nmachine: %+v\nmodel:   %+v", cmd, cmd, got, want)
-			}
-			m.check(t, x)
+	x, m := NewMachine(), newModel()
+	x.bounds = bounds
+	var log [][]byte
+	do := func(cmd Command) {
+		log = append(log, Encode(cmd))
+		now := time.Duration(len(log))
+		res, err := DecodeResult(x.Apply(paxos.Slot(len(log)), log[len(log)-1], now))
+		if err != nil {
+			t.Fatal(err)
 		}
-		do(&LeadCommand{Ballot: b(0)})
-		for _, id := range []string{"a", "b", "c", "d"} { // so that queues form early
-			do(&OpenCommand{ID: id, TTL: time.Second, Request: req("open " + id), LockDelay: time.Duration(strings.Index("abcd", id))})
+		if got, want := essence(res), m.apply(cmd); got != want {
+			t.Fatalf("%T %+v\nmachine: %+v\nmodel:   %+v", cmd, cmd, got, want)
 		}
-		for n := range rapid.IntRange(20, 100).Draw(t, "length") {
-			d := drawer{t, m, n + 10}
-			do(d.command())
-			if d.upTo("restart", 9) == 0 {
-				x = restored(t, x)
-			}
+		m.check(t, x)
+	}
+	do(&LeadCommand{Ballot: b(0)})
+	for _, id := range []string{"a", "b", "c", "d"} { // so that queues form early
+		do(&OpenCommand{ID: id, TTL: time.Second, Request: req("open " + id), LockDelay: time.Duration(strings.Index("abcd", id))})
+	}
+	for n := range rapid.IntRange(20, 100).Draw(t, "length") {
+		d := drawer{t, m, n + 10}
+		do(d.command())
+		if d.upTo("restart", 9) == 0 {
+			x = restored(t, x)
 		}
-		replay := NewMachine()
-		replay.bounds = bounds
-		for _, cmd := range log {
-			replay.Apply(0, cmd, time.Hour)
-		}
-		if replay.StateHash() != x.StateHash() {
-			t.Fatal("snapshot and tail differ from the whole log")
-		}
-	})
+	}
+	replay := NewMachine()
+	replay.bounds = bounds
+	for _, cmd := range log {
+		replay.Apply(0, cmd, time.Hour)
+	}
+	if replay.StateHash() != x.StateHash() {
+		t.Fatal("snapshot and tail differ from the whole log")
+	}
 }
 
 // restored returns a copy of x made through a snapshot.

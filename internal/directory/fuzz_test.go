@@ -14,16 +14,22 @@ func FuzzDecode(f *testing.F) {
 		f.Add(Encode(c))
 	}
 	f.Add([]byte{first, commandVersion + 1, 1})
+	b := busy(f)
+	full := snapshot(f, b.m)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if c, err := decode(data); err == nil && !bytes.Equal(Encode(c), data) {
 			t.Fatalf("%x decodes to %+v, which encodes to %x", data, c, Encode(c))
 		}
-		w, twin := busy(t), busy(t)
+		w, twin := newWorld(t), newWorld(t)
+		for _, x := range []*world{w, twin} {
+			if x.slot = b.slot; restore(x.m, full) != nil {
+				t.Fatal("a snapshot is not restored")
+			}
+		}
 		cmd := append([]byte{first}, data...)
 		if Is(data) {
 			cmd = data
 		}
-		twin.m = restored(t, twin.m)
 		for range 2 {
 			if a, b := w.raw(cmd), twin.raw(cmd); !reflect.DeepEqual(a, b) {
 				t.Fatalf("%x: %+v on one node, %+v on the other", cmd, a, b)

@@ -69,6 +69,7 @@ var may = map[string][]string{
 	"internal/fault/ask":           {"internal/api"},
 	"internal/crashfs":             {},
 	"internal/storage/crashstates": {},
+	"internal/fuzzboard":           {},
 	"internal/failover":            {"internal/api", "internal/fault", "internal/fault/ask"},
 	"internal/node":                anything,
 	"jepsen/internal/sabotage":     {},

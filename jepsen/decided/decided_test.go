@@ -127,6 +127,8 @@ func TestWriteAndRead(t *testing.T) {
 		"slots out of order": lines[0] + lines[2] + lines[1],
 		"newer":              strings.Replace(text, `"version":1`, `"version":2`, 1),
 		"cut":                text[:len(text)-20],
+		"decided for ever":   strings.Replace(text, `"decided":2`, `"decided":4611686018427387904`, 1),
+		"a slot far above":   strings.Replace(text, `"slot":3`, `"slot":4611686018427387904`, 1),
 	} {
 		if _, err := Read(strings.NewReader(bad)); err == nil {
 			t.Errorf("%s: no error", name)

@@ -35,6 +35,14 @@ const Version = 1
 // maxLine bounds a line of a file, in bytes.
 const maxLine = 64 << 20
 
+// maxGap bounds the slots without a vote below the watermark of a file, or before a
+// vote: far more than a leader has under way, and few enough to be told one by one. A
+// number that is damaged must not be taken for so many slots.
+const (
+	maxGap  = 1 << 16
+	maxSlot = 1 << 62
+)
+
 // A Node is what one node has on its disk of group main.
 type Node struct {
 	Version  int      `json:"version"`
@@ -239,6 +247,9 @@ func Read(r io.Reader) (n Node, err error) {
 		if last := len(n.Votes) - 1; last > 0 && n.Votes[last].Slot <= n.Votes[last-1].Slot {
 			return n, fmt.Errorf("decided: line %d: slot %d is not above the one before", line, n.Votes[last].Slot)
 		}
+		if err := n.checkGap(); err != nil {
+			return n, fmt.Errorf("decided: line %d: %w", line, err)
+		}
 	}
 	switch err := in.Err(); {
 	case err != nil:
@@ -247,6 +258,24 @@ func Read(r io.Reader) (n Node, err error) {
 		return n, fmt.Errorf("decided: the first line is not that of a node's log")
 	case n.Version > Version:
 		return n, fmt.Errorf("decided: version %d; this program knows %d: use a newer one", n.Version, Version)
+	case max(n.Decided, n.Snapshot) > maxSlot, n.Decided > n.Snapshot && n.Decided-n.Snapshot > uint64(len(n.Votes))+maxGap:
+		return n, fmt.Errorf("decided: slots up to %d are decided, and there are %d votes: the file is damaged", n.Decided, len(n.Votes))
 	}
 	return n, nil
+}
+
+// checkGap is an error if the last vote is far above all that was there before.
+func (n *Node) checkGap() error {
+	last := len(n.Votes) - 1
+	if last < 0 {
+		return nil
+	}
+	below := max(first-1, n.Decided) + maxGap
+	if last > 0 {
+		below = max(below, n.Votes[last-1].Slot+maxGap)
+	}
+	if s := n.Votes[last].Slot; s > below {
+		return fmt.Errorf("slot %d is far above the one before: the file is damaged", s)
+	}
+	return nil
 }

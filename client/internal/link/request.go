@@ -221,3 +221,14 @@ func tells(err, earlier error) bool {
 func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
+
+// Next has q ask for the page of a listing that comes next, by the cursor of the last
+// one. more is false if there is none. A page that names itself as the next one is an
+// error: who follows it reads for ever.
+func Next(q url.Values, cursor string) (more bool, err error) {
+	if cursor != "" && cursor == q.Get("cursor") {
+		return false, fmt.Errorf("prytany: the listing makes no sense: after the page %q comes the same one", cursor)
+	}
+	q.Set("cursor", cursor)
+	return cursor != "", nil
+}

@@ -3,39 +3,48 @@ package ordered
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 )
 
-func TestMapIsLikeAMap(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var tr Map[int]
-		m := map[string]int{}
-		old, was := tr, maps.Clone(m)
-		for i := range rapid.IntRange(0, 300).Draw(t, "steps") {
-			key := fmt.Sprint(rapid.IntRange(0, 60).Draw(t, "key"))
-			switch rapid.IntRange(0, 9).Draw(t, "what") {
-			case 0, 1, 2, 3:
-				tr.Delete(key)
-				delete(m, key)
-			case 4:
-				old, was = tr, maps.Clone(m)
-			default:
-				tr.Set(key, i)
-				m[key] = i
-			}
+func TestMapIsLikeAMap(t *testing.T) { rapid.Check(t, likeAMap) }
+
+// FuzzMap has the fuzzer choose what rapid draws.
+func FuzzMap(f *testing.F) {
+	seed := make([]byte, 8<<10) // with less rapid draws nothing
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(seed)
+	f.Add(seed)
+	f.Fuzz(rapid.MakeFuzz(likeAMap))
+}
+
+func likeAMap(t *rapid.T) {
+	var tr Map[int]
+	m := map[string]int{}
+	old, was := tr, maps.Clone(m)
+	for i := range rapid.IntRange(0, 300).Draw(t, "steps") {
+		key := fmt.Sprint(rapid.IntRange(0, 60).Draw(t, "key"))
+		switch rapid.IntRange(0, 9).Draw(t, "what") {
+		case 0, 1, 2, 3:
+			tr.Delete(key)
+			delete(m, key)
+		case 4:
+			old, was = tr, maps.Clone(m)
+		default:
+			tr.Set(key, i)
+			m[key] = i
 		}
-		sameAs(t, tr, m)
-		sameAs(t, old, was) // what came after did not touch it
-		keys := slices.Sorted(maps.Keys(m))
-		var values []int
-		for _, k := range keys {
-			values = append(values, m[k])
-		}
-		sameAs(t, Build(keys, values), m)
-	})
+	}
+	sameAs(t, tr, m)
+	sameAs(t, old, was) // what came after did not touch it
+	keys := slices.Sorted(maps.Keys(m))
+	var values []int
+	for _, k := range keys {
+		values = append(values, m[k])
+	}
+	sameAs(t, Build(keys, values), m)
 }
 
 func sameAs(t *rapid.T, tr Map[int], m map[string]int) {

@@ -33,8 +33,11 @@ func FetchAll[T any](ctx context.Context, c *client.Client, path, prefix string,
 			return nil, fmt.Errorf("the server's answer makes no sense: %w", err)
 		}
 		all = append(all, items...)
-		if next == "" {
+		switch next {
+		case "":
 			return all, nil
+		case q.Get("cursor"): // it would go on for ever
+			return nil, fmt.Errorf("the server's answer makes no sense: after the page %q comes the same one", next)
 		}
 		q.Set("cursor", next)
 	}

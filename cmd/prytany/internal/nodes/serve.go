@@ -163,6 +163,8 @@ func (c serveConfig) check() error {
 	switch {
 	case c.LogStore != storage.LogBolt && c.LogStore != storage.LogAppend:
 		return cli.Usage("serve: --log-store %q: want %s or %s", c.LogStore, storage.LogBolt, storage.LogAppend).Try("prytany serve --log-store " + storage.LogAppend)
+	case c.Voters < 0 || c.Voters > 9:
+		return cli.Usage("serve: --voters %d: want 1 to 9", c.Voters).Try("prytany serve --voters 3")
 	case c.ReplaceAfter < 0:
 		return cli.Usage("serve: --replace-after %v: want a time that is not negative", c.ReplaceAfter).Try("prytany serve --replace-after 15m")
 	case c.ReplaceFrom < 1 || c.ReplaceFrom > 9:
