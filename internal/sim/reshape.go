@@ -21,7 +21,11 @@ func (w *World) reshape() {
 	if w.quiesced {
 		return
 	}
-	w.at(w.now+w.opt.Every(reshapeEvery), w.reshape)
+	next := w.opt.Every(reshapeEvery)
+	if w.healed { // all must be voters again before the clients are done
+		next = reshapeEvery
+	}
+	w.at(w.now+next, w.reshape)
 	for _, n := range w.nodes {
 		w.leave(n)
 	}
