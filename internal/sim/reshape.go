@@ -92,12 +92,12 @@ func (w *World) remove(n, gone *node) bool {
 }
 
 // leave ends the identity of a node that is to be replaced, once nobody needs what it
-// knows. If it is not removed, it stays.
+// knows. If that does not come about before everything has healed, it stays who it is.
 func (w *World) leave(n *node) {
 	now := w.oracle.Config()
 	switch {
 	case n.leaving == 0:
-	case n.leaving != n.id || w.healed && now.Seat(n.id) >= 0:
+	case n.leaving != n.id || w.healed:
 		n.leaving = 0
 	case now.Seat(n.id) < 0 && w.oracle.Chosen() > now.Start && !w.changing(paxos.Main) && w.unhurt(now) && w.free(n):
 		n.leaving = 0
