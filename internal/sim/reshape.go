@@ -21,7 +21,11 @@ func (w *World) reshape() {
 	if w.quiesced {
 		return
 	}
-	w.at(w.now+w.opt.Every(reshapeEvery), w.reshape)
+	next := w.opt.Every(reshapeEvery)
+	if w.healed { // all must be voters again before the clients are done
+		next = reshapeEvery
+	}
+	w.at(w.now+next, w.reshape)
 	for _, n := range w.nodes {
 		w.leave(n)
 	}
@@ -88,12 +92,12 @@ func (w *World) remove(n, gone *node) bool {
 }
 
 // leave ends the identity of a node that is to be replaced, once nobody needs what it
-// knows. If it is not removed, it stays.
+// knows. If that does not come about before everything has healed, it stays who it is.
 func (w *World) leave(n *node) {
 	now := w.oracle.Config()
 	switch {
 	case n.leaving == 0:
-	case n.leaving != n.id || w.healed && now.Seat(n.id) >= 0:
+	case n.leaving != n.id || w.healed:
 		n.leaving = 0
 	case now.Seat(n.id) < 0 && w.oracle.Chosen() > now.Start && !w.changing(paxos.Main) && w.unhurt(now) && w.free(n):
 		n.leaving = 0

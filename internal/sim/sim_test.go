@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 0, "number of seeds to run; 0 means 60, or 12 with -short")
+	seeds = flag.Int("seeds", 0, "number of seeds to run; 0 means 40, or 12 with -short")
 	from  = flag.Uint64("from", 1, "the first seed")
 	seed  = flag.Uint64("seed", 0, "run this seed alone, and print its trace with -v")
 )
@@ -57,7 +57,7 @@ func TestSeeds(t *testing.T) {
 	}
 	n := *seeds
 	if n == 0 {
-		n = 60
+		n = 40
 		if testing.Short() {
 			n = 12
 		}
