@@ -175,7 +175,7 @@ func TestPeers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs servers")
 	}
-	b := &bench{dir: t.TempDir(), systems: "prytany,prytany-append,etcd", at: "all", conns: 1, rounds: 1, warmup: 50 * time.Millisecond, duration: 200 * time.Millisecond, size: 256}
+	b := &bench{dir: t.TempDir(), systems: "prytany,prytany-bolt,etcd", at: "all", conns: 1, rounds: 1, warmup: 50 * time.Millisecond, duration: 200 * time.Millisecond, size: 256}
 	if err := b.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func (b *bench) flags() {
 	flag.StringVar(&b.prytanyPath, "prytany", "", "`binary` of Prytany (default: built from the source around this module)")
 	flag.StringVar(&b.etcdPath, "etcd", "", "`binary` of etcd (default: built from the module of etcd.mod)")
 	flag.StringVar(&b.dir, "dir", "", "`directory` for data, on the disk to measure (default: a temporary one)")
-	flag.StringVar(&b.systems, "systems", "prytany,prytany-append,etcd", "what to measure; ratios are to the last")
+	flag.StringVar(&b.systems, "systems", "prytany,prytany-bolt,etcd", "what to measure; ratios are to the last")
 	flag.StringVar(&b.kinds, "work", "put,get,lock", "kinds of work")
 	flag.StringVar(&b.clients, "clients", "1,64,256", "numbers of clients")
 	flag.StringVar(&b.extras, "extras", "start,failover,memory,idle", "what else to measure; none: nothing")
@@ -187,12 +187,12 @@ func (b *bench) start(name string) (peer.System, error) {
 	switch name {
 	case "prytany":
 		return peer.StartPrytany(b.prytanyPath, b.dir, name)
-	case "prytany-append":
-		return peer.StartPrytany(b.prytanyPath, b.dir, name, "--log-store", "append")
+	case "prytany-bolt":
+		return peer.StartPrytany(b.prytanyPath, b.dir, name, "--log-store", "bolt")
 	case "etcd":
 		return peer.StartEtcd(b.etcdPath, b.dir, name, b.conns)
 	}
-	return nil, fmt.Errorf("-systems %s: want prytany, prytany-append or etcd", name)
+	return nil, fmt.Errorf("-systems %s: want prytany, prytany-bolt or etcd", name)
 }
 
 // say tells of progress.
