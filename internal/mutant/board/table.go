@@ -47,16 +47,19 @@ var (
 	worlds     = &killer{layer: "paxos, random worlds", pkg: "paxos", run: "^TestRandom$", args: []string{"-test.failfast", "-seeds=40"}, limit: 5 * time.Minute}
 	stories    = &killer{layer: "leader, stories and breaches", pkg: "leader", run: "^(TestStories|TestRegressions|TestBreaches)$", args: []string{"-test.failfast"}, limit: 10 * time.Minute}
 
-	swarm     = &killer{layer: "simulator", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=swarm"}, seeds: 30, limit: 10 * time.Minute}
-	everyKind = &killer{layer: "simulator, clients do everything", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=all"}, seeds: 20, limit: 10 * time.Minute}
-	simLeases = &killer{layer: "simulator, leases matter", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=leases"}, seeds: 20, limit: 10 * time.Minute}
-	simGroups = &killer{layer: "simulator, many groups", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=groups"}, seeds: 10, limit: 10 * time.Minute}
+	counts = &killer{layer: "leader, what a lease needs", pkg: "leader", run: "^(TestQuiets|TestLeaseIsCountedFromSent)$", limit: 2 * time.Minute}
+
+	swarm     = &killer{layer: "simulator", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=swarm"}, seeds: 12, limit: 10 * time.Minute}
+	everyKind = &killer{layer: "simulator, clients do everything", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=all"}, seeds: 10, limit: 10 * time.Minute}
+	bereft    = &killer{layer: "simulator, a leader that all others give up at once", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=forsaken"}, seeds: 8, limit: 10 * time.Minute}
 	rests     = &killer{layer: "simulator, staged leases", pkg: "internal/sim", run: "^TestLeasesRestOnSomething$", limit: 5 * time.Minute}
 	simStory  = &killer{layer: "simulator, stories", pkg: "internal/sim", run: "^TestStories$/^one_link_cut", limit: 10 * time.Minute}
 	amnesia   = &killer{layer: "simulator, lost disks", pkg: "internal/sim", run: "^TestAmnesiaIsCaught$", limit: 10 * time.Minute}
 	rollback  = &killer{layer: "simulator, rolled-back disks", pkg: "internal/sim", run: "^TestRollbackIsCaught$", limit: 10 * time.Minute}
 	revival   = &killer{layer: "simulator, dropped groups", pkg: "internal/sim", run: "^TestRevivalIsCaught$", limit: 10 * time.Minute}
 	lateReads = &killer{layer: "simulator, its own mutants", pkg: "internal/sim", run: "^TestReadsAndReleasesAreCaught$", limit: 10 * time.Minute}
+
+	rejoin = &killer{layer: "host, members that come back", pkg: "paxos/replica", run: "^TestForgottenVotesDoNotCount$", limit: 2 * time.Minute}
 
 	model    = &killer{layer: "lock model (rapid)", pkg: "locks", run: "^TestMachineIsLikeTheModel$", args: []string{"-rapid.seed=1", "-rapid.nofailfile", "-rapid.shrinktime=2s"}, limit: 5 * time.Minute}
 	lessor   = &killer{layer: "lock machine, leases", pkg: "locks", run: "^Test(LeaseRuns|RenewalNever|MassExpiry)", limit: 2 * time.Minute}
@@ -67,7 +70,6 @@ var (
 	walFlips = &killer{layer: "append-only log, flipped bits", pkg: "internal/storage/wal", run: "^TestTheLastFrameIsNotDropped$", limit: 2 * time.Minute}
 	atomic   = &killer{layer: "storage, kills within a save", pkg: "internal/storage", run: "^TestAKillWithinASave$", limit: 2 * time.Minute}
 	snapCuts = &killer{layer: "storage, power cuts within a snapshot", pkg: "internal/storage", run: "^TestAKillOrAPowerCutWithinASnapshot$", limit: 2 * time.Minute}
-	flips    = &killer{layer: "storage, flipped bytes", pkg: "internal/storage", run: "^TestFlippedBytesAreNoticedOrHarmless$", limit: 5 * time.Minute}
 	records  = &killer{layer: "codec", pkg: "internal/codec", run: "^TestADamagedRecordIsNoticed$", limit: time.Minute}
 	newDirs  = &killer{layer: "storage, new directories", pkg: "internal/storage", run: "^TestIdentity$", limit: time.Minute}
 
@@ -84,5 +86,6 @@ var (
 
 const (
 	agreement = `two values are chosen|no quorum justifies|it has (told|forgotten|proposed|voted)|went back`
-	invariant = `seed \d+: I\d+ after`
+	model1    = `\[rapid\] failed after (.|\n)*model`
+	twoLeases = `commits while another node had a lease`
 )

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,5 +39,26 @@ func TestWhatIsAcknowledgedIsSynced(t *testing.T) {
 	}
 	if len(segments) < 10 {
 		t.Errorf("250 writes in %d segments; want some at the end of one", len(segments))
+	}
+}
+
+// TestAFailedSyncIsNotTriedAgain: the kernel tells of lost bytes once, and calls the next
+// sync of the same file a success.
+func TestAFailedSyncIsNotTriedAgain(t *testing.T) {
+	l := newLog(t, filepath.Join(t.TempDir(), "log"), tiny)
+	failed := errors.New("input/output error")
+	defer func(old func(*os.File) error) { syncFrame = old }(syncFrame)
+	tried := 0
+	syncFrame = func(*os.File) error {
+		if tried++; tried == 1 {
+			return failed
+		}
+		return nil
+	}
+	if err := l.Put([]Record{{Key: 1, Value: []byte("one")}}); !errors.Is(err, failed) || tried != 1 {
+		t.Errorf("Put: %v after %d syncs; want %v after 1", err, tried, failed)
+	}
+	if err := l.Put([]Record{{Key: 2}}); !errors.Is(err, failed) || tried != 1 {
+		t.Errorf("the next Put: %v, %d syncs in all; want %v and no other sync", err, tried, failed)
 	}
 }
