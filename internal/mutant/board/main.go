@@ -301,7 +301,6 @@ func (b *board) keep(k *killer, name mutant.Name, first int, out []byte) {
 
 // judge says whether a test that has said out and ended with code has done what it must.
 func (k kill) judge(out []byte, code int) (ok bool, why string) {
-	late := bytes.Contains(out, []byte("panic: test timed out"))
 	ran := bytes.Contains(out, []byte("PASS")) && !bytes.Contains(out, []byte("no tests to run"))
 	switch {
 	case k.told && code == 0 && ran:
@@ -310,11 +309,9 @@ func (k kill) judge(out []byte, code int) (ok bool, why string) {
 		return false, "it fails: " + tail(out)
 	case code == 0:
 		return false, "the test passes"
-	case late && !k.liveness:
+	case bytes.Contains(out, []byte("panic: test timed out")):
 		return false, "it comes to no end"
-	case late:
-		return true, ""
-	case code != 1 && !k.panics:
+	case code != 1:
 		return false, "a panic: " + tail(out)
 	case !regexp.MustCompile(k.why).Match(out):
 		return false, "for another reason: " + tail(out)

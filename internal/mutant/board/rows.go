@@ -33,7 +33,7 @@ var rows = []row{
 	{number: "21", name: mutant.SameIdentity, kills: []kill{by(newDirs, `have one identity`), {by: amnesia, told: true}}},
 	{number: "21b", name: mutant.RolledBack, kills: []kill{by(who, `want`), by(heard, `did not happen: it is told`), {by: rollback, told: true}}},
 	{number: "21c", name: mutant.ForgottenVoter, kills: []kill{by(rejoin, `there is a second leader`), {by: revival, told: true}}},
-	{number: "22", name: mutant.LocalReads, kills: []kill{by(worlds, `stale read`), by(swarm, `I8 after`), {by: lateReads, told: true}}},
+	{number: "22", name: mutant.LocalReads, kills: []kill{by(worlds, `stale read`), by(swarm, `(I8|L4) after`), {by: lateReads, told: true}}},
 	{number: "23", name: mutant.FromReceipt, kills: []kill{by(stories, twoLeases), by(bereft, `I9 after`)}},
 	{number: "24", name: mutant.NoMargin, kills: []kill{by(counts, `Leased is`), by(bereft, `I9 after`)},
 		replaced: "a lease on wall clock: no code that decides sees one"},

@@ -23,11 +23,6 @@ type kill struct {
 	why string // a regular expression: what the test says, if it is for the right reason
 	// told: the test itself switches the bug on, and passes if it is noticed.
 	told bool
-	// panics: the process may end in a panic, of which why is true: a check in the
-	// production code itself has noticed.
-	panics bool
-	// liveness: not to come to an end in time is what the bug is about.
-	liveness bool
 }
 
 // A row is one bug.
@@ -49,7 +44,7 @@ var (
 
 	counts = &killer{layer: "leader, what a lease needs", pkg: "leader", run: "^(TestQuiets|TestLeaseIsCountedFromSent)$", limit: 2 * time.Minute}
 
-	swarm     = &killer{layer: "simulator", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=swarm"}, seeds: 12, limit: 10 * time.Minute}
+	swarm     = &killer{layer: "simulator", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=swarm"}, seeds: 40, limit: 10 * time.Minute}
 	everyKind = &killer{layer: "simulator, clients do everything", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=all"}, seeds: 10, limit: 10 * time.Minute}
 	bereft    = &killer{layer: "simulator, a leader that all others give up at once", pkg: "internal/sim", run: "^TestBoard$", args: []string{"-board=forsaken"}, seeds: 8, limit: 10 * time.Minute}
 	rests     = &killer{layer: "simulator, staged leases", pkg: "internal/sim", run: "^TestLeasesRestOnSomething$", limit: 5 * time.Minute}
@@ -74,7 +69,7 @@ var (
 	newDirs  = &killer{layer: "storage, new directories", pkg: "internal/storage", run: "^TestIdentity$", limit: time.Minute}
 
 	who       = &killer{layer: "roster", pkg: "internal/roster", run: "^Test(WhoIsAdmitted|ADiskAgainst)", limit: time.Minute}
-	heard     = &killer{layer: "transport, rolled-back peers", pkg: "internal/transport", run: "^TestARolledBackProcessIsNotHeard$", limit: 2 * time.Minute}
+	heard     = &killer{layer: "transport, rolled-back peers", pkg: "internal/transport", run: "^TestARolledBackProcessIsNotHeard$/^an_earlier", args: []string{"-test.failfast"}, limit: 2 * time.Minute}
 	strangers = &killer{layer: "transport, strangers", pkg: "internal/transport", run: "^TestStrangersAreRefused$", limit: 2 * time.Minute}
 	requests  = &killer{layer: "client, lost replies", pkg: "client", run: "^Test(LostRepliesHaveOneEffect|ChangesAreRepeatedSafely)$", limit: 2 * time.Minute}
 	refused   = &killer{layer: "httpapi, refusals", pkg: "httpapi", run: "^Test(Refused|Hosts)$", limit: 2 * time.Minute}
