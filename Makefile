@@ -34,6 +34,7 @@ check: ## gofmt, go vet, staticcheck, go mod tidy -diff
 	@unformatted=$$(gofmt -l .) || exit 1; \
 		if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
+	$(GO) vet -tags mutants ./...
 	$(STATICCHECK) ./...
 	$(GO) mod tidy -diff
 
@@ -59,6 +60,10 @@ sim-long: ## simulate N clusters for ten minutes of their time each, from seed S
 .PHONY: sabotage
 sabotage: ## show that the tests of the checkers in jepsen/ notice weakened ones
 	$(GO) test -tags sabotage ./jepsen/check -count=1 -run=Sabotage -v
+
+.PHONY: mutants
+mutants: ## plant known bugs, show that each is found, and write docs/mutants.md
+	$(GO) run ./internal/mutant/board -doc docs/mutants.md
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME

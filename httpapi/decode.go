@@ -15,6 +15,7 @@ import (
 	"github.com/prytany/prytany/httpapi/internal/check"
 	"github.com/prytany/prytany/httpapi/internal/problems"
 	"github.com/prytany/prytany/internal/api"
+	"github.com/prytany/prytany/internal/mutant"
 )
 
 // flag reads a query parameter that is true or false; ?name alone is true.
@@ -78,6 +79,9 @@ func (c *call) bodyLimit() int {
 // readBody reads what the method takes, within its bound and in time.
 func (c *call) readBody() {
 	limit := c.bodyLimit()
+	if mutant.On(mutant.NoBodyLimit) {
+		limit = 1 << 30
+	}
 	if e := c.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		c.Reject(problems.New(api.CodeEncoding, "Content-Encoding", e, "identity", "send the body as it is, without Content-Encoding"))
 		return

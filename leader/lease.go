@@ -37,7 +37,7 @@ const shown = 20
 // is bound to another one whose process still runs, for all we know.
 func (n *Node) bound(g *group, node synod.NodeID, now Instant) bool {
 	l := n.binding(g)
-	if l.node == node || now >= l.until {
+	if l.node == node || now >= l.until || n.off.leaseIgnored {
 		return false
 	}
 	p := n.peer(l.node)

@@ -69,6 +69,7 @@ type mutant struct {
 	noReportWake  bool // no wake-up when a voter says something new
 	noLinkWake    bool // no wake-up when a link is lost
 	boundUnsaid   bool // a lease is counted by any answer of an acceptor that says it is bound
+	leaseIgnored  bool // an acceptor that is bound promises all the same
 	staleRenews   bool // a request that has been overtaken renews
 	noMaterialize bool // a binding that stands no longer is over at once
 }
@@ -79,6 +80,7 @@ func NewNode(cfg Config, now Instant) *Node {
 	cfg = cfg.WithDefaults()
 	return &Node{
 		cfg:    cfg,
+		off:    switched(),
 		random: random(cfg.Seed),
 		health: Health{Disk: true, Loop: true},
 		first:  cfg.Incarnation<<32 + 1,

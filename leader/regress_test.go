@@ -109,7 +109,7 @@ func lockstepDuel(t testing.TB, seed uint64, off mutant) {
 // supportEnds: a claim that is repeated is supported from the first time on.
 func supportEnds(t testing.TB, _ uint64, off mutant) {
 	n := NewNode(Config{Self: 3, Incarnation: 1}, 0)
-	n.off = off
+	n.off = ways(off)
 	var out Output
 	n.SetGroup(1, Facts{Config: 1, Voters: []Voter{{1, 1}, {2, 2}, {3, 3}}}, 0, &out)
 	ask := func(from synod.NodeID, now Instant) bool {

@@ -13,8 +13,11 @@ var (
 	sayAll = flag.Bool("leader.everything", false, "every heartbeat says everything, and nothing sleeps")
 )
 
-// ways sets what the flags want.
+// ways sets what the flags want, and what the process is a mutant of.
 func ways(off mutant) mutant {
+	if off == (mutant{}) {
+		off = switched()
+	}
 	off.noNet = off.noNet || *netOff
 	off.everything = off.everything || *sayAll
 	return off

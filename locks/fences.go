@@ -1,10 +1,12 @@
 package locks
 
+import "github.com/prytany/prytany/internal/mutant"
+
 // applyAdvance is the check that a resource which cannot compare fences by
 // itself leaves to the group.
 func (m *Machine) applyAdvance(c *AdvanceCommand) Result {
 	highest, ok := m.fences.Get(c.Resource)
-	if c.Fence < highest {
+	if c.Fence < highest && !mutant.On(mutant.LowFences) {
 		no := refused(StaleFence, "the resource has seen a higher fence")
 		no.Current = highest
 		return no

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/locks/internal/command"
+	"github.com/prytany/prytany/locks/internal/wire"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -144,7 +145,7 @@ func FuzzRestore(f *testing.F) {
 		if install(w.m, body) != nil && w.m.revision != 0 {
 			t.Fatal("a refused snapshot has changed the state")
 		}
-		if install(w.m, seal(bytes.Clone(body))) != nil {
+		if install(w.m, wire.Seal(bytes.Clone(body))) != nil {
 			return
 		}
 		if again := snapshotBody(w.m); !bytes.Equal(again, body) {
@@ -237,14 +238,14 @@ func TestBusyWorldSurvivesItsSnapshot(t *testing.T) {
 	}
 	body := snapshotBody(w.m)
 	for i := range body {
-		if install(NewMachine(), seal(bytes.Clone(body[:i]))) == nil {
+		if install(NewMachine(), wire.Seal(bytes.Clone(body[:i]))) == nil {
 			t.Errorf("the first %d bytes restore", i)
 		}
 		for _, flip := range []byte{1, 0x40, 0xff} {
 			other := bytes.Clone(body)
 			other[i] ^= flip
 			m := NewMachine()
-			if install(m, seal(bytes.Clone(other))) == nil && !bytes.Equal(snapshotBody(m), other) {
+			if install(m, wire.Seal(bytes.Clone(other))) == nil && !bytes.Equal(snapshotBody(m), other) {
 				t.Fatalf("byte %d changed by %x: restores and is saved as something else", i, flip)
 			}
 		}

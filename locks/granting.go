@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/locks/internal/timers"
 )
 
@@ -15,6 +16,12 @@ func (m *Machine) grant(l *lock, w *waiter) *grant {
 	g := &grant{
 		lock: l, session: w.session, fence: m.revision, shared: w.shared,
 		elected: w.campaign, value: w.value, note: w.note, seen: m.now,
+	}
+	if mutant.On(mutant.OwnCounter) {
+		g.fence = uint64(m.grants) + 1
+	}
+	if mutant.On(mutant.FenceReused) && len(l.past) > 0 && l.past[0].Session == w.session.id {
+		g.fence = l.past[0].Fence
 	}
 	l.holders = append(l.holders, g)
 	l.changed = m.revision
@@ -255,7 +262,7 @@ func (m *Machine) applyRelease(c *ReleaseCommand) Result {
 func (l *lock) held(fence uint64, session string) (*grant, Result) {
 	var found []*grant
 	for _, g := range l.holders {
-		if g.fence == fence && (session == "" || g.session.id == session) {
+		if (g.fence == fence || mutant.On(mutant.AnyFence)) && (session == "" || g.session.id == session) {
 			found = append(found, g)
 		}
 	}

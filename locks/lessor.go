@@ -1,9 +1,9 @@
 package locks
 
 import (
-	"hash/fnv"
 	"time"
 
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/locks/internal/timers"
 	"github.com/prytany/prytany/synod"
 )
@@ -85,9 +85,11 @@ func (m *Machine) applyLead(c *LeadCommand) {
 	}
 	l.started = true
 	for _, s := range m.sessions.From("") {
-		h := fnv.New32a()
-		h.Write([]byte(s.id))
-		l.timers.Set(timers.Key{Kind: timerLease, Name: s.id}, m.now+s.ttl+time.Duration(h.Sum32())%maxSmear)
+		at := m.now + s.ttl + timers.Smear(s.id, maxSmear)
+		if mutant.On(mutant.ShortTTL) {
+			at = m.now
+		}
+		l.timers.Set(timers.Key{Kind: timerLease, Name: s.id}, at)
 	}
 	for _, lk := range m.delayed {
 		l.delay(lk, m.now)

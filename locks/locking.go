@@ -3,6 +3,7 @@ package locks
 import (
 	"slices"
 
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/locks/internal/command"
 )
 
@@ -43,7 +44,7 @@ func (m *Machine) applyAcquire(c *AcquireCommand) Result {
 		no.Slots = l.slots
 		return no
 	}
-	if s != nil && s.holds[c.Lock] != nil {
+	if s != nil && s.holds[c.Lock] != nil && (slots == 1 || !mutant.On(mutant.GrantsTwice)) {
 		return m.reacquire(s.holds[c.Lock], c)
 	}
 	free := !inUse || len(l.waiters) == 0 && l.admits(c.Shared)

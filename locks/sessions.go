@@ -1,5 +1,7 @@
 package locks
 
+import "github.com/prytany/prytany/internal/mutant"
+
 // reasonOpened is the reason of a session's first event.
 const reasonOpened = "opened"
 
@@ -25,7 +27,7 @@ func (m *Machine) open(s *session) (*session, Result) {
 	if m.sessions.Len() >= m.bounds.sessions {
 		return nil, refused(Overloaded, "the group has as many sessions as it may")
 	}
-	if why, over := m.ended.Reason(s.id); over {
+	if why, over := m.ended.Reason(s.id); over && !mutant.On(mutant.Revives) {
 		return nil, refused(SessionExpired, "the session is over: "+why)
 	}
 	s.created = m.revision
@@ -68,7 +70,9 @@ func (m *Machine) applyExpire(c *ExpireCommand) {
 // end ends s with everything that is its own: its entries, its places in
 // queues, its grants. Whoever is next gets the locks in this same command.
 func (m *Machine) end(s *session, reason string) {
-	m.sessions.Delete(s.id)
+	if reason != ReasonExpired || !mutant.On(mutant.ExpiryKeepsSession) {
+		m.sessions.Delete(s.id)
+	}
 	m.bytes -= s.bytes()
 	m.lessor.ended(s)
 	m.ended.Add(s.id, reason, m.bounds.ended)
@@ -78,12 +82,15 @@ func (m *Machine) end(s *session, reason string) {
 	}
 	over := refused(SessionExpired, "the session is over: "+reason)
 	for _, name := range sortedKeys(s.waits) {
-		if l, ok := m.locks.Get(name); ok {
+		if l, ok := m.locks.Get(name); ok && !mutant.On(mutant.DeadWaits) {
 			m.leave(l, func(w *waiter) (Result, bool) { return over, w.session == s })
 			m.serve(l) // whoever stood behind may come along with those who hold it
 		}
 	}
 	for _, name := range sortedKeys(s.holds) {
+		if reason == ReasonExpired && mutant.On(mutant.ExpiryKeepsLock) {
+			continue
+		}
 		g := s.holds[name]
 		m.free(g, reason)
 		m.serve(g.lock)

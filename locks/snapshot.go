@@ -1,8 +1,6 @@
 package locks
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -23,7 +21,7 @@ func (m *Machine) encode() ([]byte, error) {
 	}
 	c := wire.Coder{Buf: m.room()}
 	m.state.code(&c, m.state.codeSession, m.state.codeLock)
-	return seal(c.Buf), nil
+	return wire.Seal(c.Buf), nil
 }
 
 // room returns the beginning of a snapshot, with room for the rest.
@@ -34,24 +32,15 @@ func (s *state) room() []byte {
 	return append(make([]byte, 0, size), snapshotVersion)
 }
 
-// seal appends the checksum of body.
-func seal(body []byte) []byte { return binary.BigEndian.AppendUint32(body, wire.Checksum(body)) }
-
 // Restore decodes a snapshot and returns what makes it the state.
 func (m *Machine) Restore(data []byte) (install func(), err error) {
-	if len(data) < 5 {
-		return nil, errors.New("locks: restore: the snapshot is cut short")
-	}
-	body, sum := data[:len(data)-4], binary.BigEndian.Uint32(data[len(data)-4:])
-	if wire.Checksum(body) != sum {
-		return nil, errors.New("locks: restore: the snapshot's checksum is wrong")
-	}
-	if body[0] != snapshotVersion {
-		return nil, fmt.Errorf("locks: restore: the snapshot has version %d; this program reads %d", body[0], snapshotVersion)
+	body, err := wire.Unseal(data, snapshotVersion)
+	if err != nil {
+		return nil, fmt.Errorf("locks: restore: %w", err)
 	}
 	fresh := &Machine{bounds: m.bounds}
 	fresh.reset(state{})
-	c := wire.Coder{Buf: body[1:], Reading: true}
+	c := wire.Coder{Buf: body, Reading: true}
 	fresh.state.code(&c, fresh.codeSession, fresh.codeLock)
 	if err := c.End(); err != nil {
 		return nil, fmt.Errorf("locks: restore: %w", err)

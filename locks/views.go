@@ -109,11 +109,10 @@ func (v View) Lock(name string, now time.Duration) (Lock, bool) {
 
 // LockTag returns Lock.Changed of a lock, without looking at all of it.
 func (v View) LockTag(name string) (changed uint64, ok bool) {
-	l, ok := v.m.locks.Get(name)
-	if !ok {
-		return 0, false
+	if l, ok := v.m.locks.Get(name); ok {
+		return l.changed, true
 	}
-	return l.changed, true
+	return 0, false
 }
 
 // Locks yields locks in the order of their names, not below from.

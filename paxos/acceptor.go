@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"github.com/prytany/prytany/internal/invariant"
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -20,7 +21,9 @@ func (g *Group) promise(b synod.Ballot, out *Effects) {
 		return
 	}
 	g.promised = a.Promised
-	g.save(out)
+	if !mutant.On(mutant.PromiseUnsaved) {
+		g.save(out)
+	}
 	if own := g.ownBallot(); own.Less(b) {
 		g.StepDown(out)
 	}
@@ -91,6 +94,9 @@ func (g *Group) onAccept(from synod.NodeID, m Accept, out *Effects) {
 	mark := g.mark(m)
 	if len(m.Values) > 0 || m.First == 0 || m.First > mark+1 {
 		g.send(from, Accepted{Config: m.Config, Ballot: m.Ballot, UpTo: mark}, out)
+		if mutant.On(mutant.VoteEarly) {
+			out.Early = append(out.Early, out.Send[len(out.Send)-1])
+		}
 	}
 	if ahead {
 		g.send(from, Learned{Decided: g.decided}, out)
@@ -130,6 +136,9 @@ func (g *Group) mark(m Accept) Slot {
 	}
 	f := &g.follow
 	f.mark = max(f.mark, m.Base, m.Decided)
+	if mutant.On(mutant.SkipsHoles) && len(m.Values) > 0 {
+		f.mark = max(f.mark, m.First+Slot(len(m.Values))-1)
+	}
 	for g.log.at(f.mark+1).vote.Ballot == m.Ballot {
 		f.mark++
 	}
@@ -142,7 +151,7 @@ func (g *Group) mark(m Accept) Slot {
 func (g *Group) watermark(from synod.NodeID, m Accept, out *Effects) {
 	for g.decided < m.Decided && g.m.ID == m.Config {
 		e := g.log.at(g.decided + 1)
-		if !e.chosen && e.vote.Ballot != m.Ballot {
+		if !e.chosen && e.vote.Ballot != m.Ballot && (!mutant.On(mutant.TrustsWatermark) || !e.held()) {
 			break
 		}
 		g.decide(out)

@@ -2,6 +2,7 @@ package paxos
 
 import (
 	"github.com/prytany/prytany/internal/invariant"
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -63,7 +64,9 @@ func (g *Group) StepDown(out *Effects) {
 		return
 	}
 	g.camp, g.lead = nil, nil
-	g.failReads(out)
+	if !mutant.On(mutant.ReadsSurvive) {
+		g.failReads(out)
+	}
 	g.trace(out, Event{Kind: EvStepDown, Ballot: b, Node: g.cfg.Self})
 }
 
@@ -88,6 +91,9 @@ func (g *Group) ownBallot() synod.Ballot {
 
 // onPromise counts a promise. What it says is chosen is learned first.
 func (g *Group) onPromise(from synod.NodeID, m Promise, out *Effects) {
+	if mutant.On(mutant.OldPromise) && g.camp != nil {
+		m.Ballot = g.camp.ballot
+	}
 	if g.camp == nil || g.camp.ballot != m.Ballot || !g.wellFormed(m) {
 		return
 	}
@@ -209,6 +215,10 @@ func (g *Group) inherit(c *campaign, out *Effects) {
 		_, stop := g.stopSign(v)
 		if stop && !b.Chosen && b.Vote.Ballot.Less(above[i+1]) {
 			v, stop = Noop, false
+		}
+		if mutant.On(mutant.LeavesHoles) && !b.Chosen && b.Vote.Ballot.IsZero() {
+			g.lead.next++
+			continue
 		}
 		g.propose(v, out)
 		if stop {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/prytany/prytany/internal/invariant"
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -251,7 +252,7 @@ func (g *Group) put(s Slot, e entry, out *Effects) {
 // configurations below the floor are sealed, but a vote there could still help to
 // choose something else than what this node once helped to choose.
 func (g *Group) seatIn(m Membership) int {
-	if m.ID <= g.floor {
+	if m.ID <= g.floor && !mutant.On(mutant.ForgottenVoter) {
 		return -1
 	}
 	return m.Seat(g.cfg.Self)

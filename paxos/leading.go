@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/prytany/prytany/internal/invariant"
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -81,6 +82,7 @@ func (g *Group) propose(v synod.Value, out *Effects) Slot {
 	l.next++
 	l.bytes += len(v)
 	_, l.stop = g.stopSign(v)
+	l.stop = l.stop && !mutant.On(mutant.AfterStop)
 	return s
 }
 
@@ -95,7 +97,7 @@ func (g *Group) notLeader() error {
 // onAccepted moves a peer's mark.
 func (g *Group) onAccepted(from synod.NodeID, m Accepted, out *Effects) {
 	l := g.lead
-	if l == nil || l.ballot != m.Ballot {
+	if l == nil || l.ballot != m.Ballot && !mutant.On(mutant.MixesBallots) {
 		return
 	}
 	p := &l.peers[g.m.Seat(from)]

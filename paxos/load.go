@@ -3,6 +3,7 @@ package paxos
 import (
 	"fmt"
 
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -35,6 +36,14 @@ func New(cfg Config, d Durable) (*Group, error) {
 		durable:  durable{ballot: h.Promised},
 	}
 	g.seat = g.seatIn(g.m)
+	if mutant.On(mutant.ForgetsOwnBallot) && h.Promised.Member == g.m.Ordinal(cfg.Self) {
+		g.promised = synod.Ballot{}
+		for _, v := range d.Votes {
+			if v.Config == g.m.ID {
+				g.promised = synod.MaxBallot(g.promised, v.Vote.Ballot)
+			}
+		}
+	}
 	for _, v := range d.Votes {
 		g.removed = g.removed || g.seat < 0 && v.Config < g.m.ID && !v.Vote.Ballot.IsZero()
 	}

@@ -1,6 +1,9 @@
 package paxos
 
-import "github.com/prytany/prytany/synod"
+import (
+	"github.com/prytany/prytany/internal/mutant"
+	"github.com/prytany/prytany/synod"
+)
 
 // reads are the linearizable reads that wait for proof of leadership.
 //
@@ -45,6 +48,9 @@ func (g *Group) answerReads(out *Effects) {
 		return
 	}
 	n := g.quorumth(g.lead.asked, func(p *peer) uint64 { return p.confirmed })
+	if mutant.On(mutant.LocalReads) {
+		n = g.lead.asked
+	}
 	done := 0
 	for done < len(g.reads.pending) && g.reads.pending[done].Seq <= n {
 		done++

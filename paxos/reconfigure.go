@@ -3,6 +3,7 @@ package paxos
 import (
 	"fmt"
 
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -24,7 +25,11 @@ func (g *Group) Reconfigure(next Membership, out *Effects) (Slot, error) {
 		return 0, ErrOverloaded
 	}
 	next.Start = 0
-	return g.propose(EncodeStop(next), out), nil
+	s := g.propose(EncodeStop(next), out)
+	for mutant.On(mutant.EarlyMembership) && g.decided < s {
+		g.decide(out)
+	}
+	return s, nil
 }
 
 // follows returns an error if next may not follow m: at most one voter comes

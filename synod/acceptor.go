@@ -1,5 +1,7 @@
 package synod
 
+import "github.com/prytany/prytany/internal/mutant"
+
 // A Value is what gets chosen. It is opaque here, immutable and comparable.
 type Value string
 
@@ -24,14 +26,16 @@ func (a Acceptor) Prepare(b Ballot) (next Acceptor, ok bool) {
 	if b.Less(a.Promised) {
 		return a, false
 	}
-	a.Promised = b
+	if !mutant.On(mutant.NoPromise) {
+		a.Promised = b
+	}
 	return a, true
 }
 
 // Accept answers a phase 2 request ("Paxos Made Simple", phase 2b). To vote in
 // a ballot above the promise is to promise it too.
 func (a Acceptor) Accept(v Vote) (next Acceptor, ok bool) {
-	if v.Ballot.Less(a.Promised) {
+	if v.Ballot.Less(a.Promised) && !mutant.On(mutant.VotesBelow) {
 		return a, false
 	}
 	return Acceptor{Promised: v.Ballot, Voted: v}, true

@@ -3,6 +3,8 @@ package synod
 import (
 	"cmp"
 	"fmt"
+
+	"github.com/prytany/prytany/internal/mutant"
 )
 
 // A NodeID is a process with an identity for all time: minted at random when
@@ -31,6 +33,9 @@ const MaxRound = 1<<48 - 1
 
 // Compare orders ballots by round, then by member: -1, 0 or +1.
 func (b Ballot) Compare(o Ballot) int {
+	if mutant.On(mutant.NoMember) {
+		return cmp.Compare(b.Round, o.Round)
+	}
 	return cmp.Or(cmp.Compare(b.Round, o.Round), cmp.Compare(b.Member, o.Member))
 }
 

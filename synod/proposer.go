@@ -1,5 +1,7 @@
 package synod
 
+import "github.com/prytany/prytany/internal/mutant"
+
 // Pick returns the value that a proposer whose phase 1 quorum reported votes
 // must propose: that of the highest vote, or wish if nobody has voted. It is
 // the heart of Paxos: if some value has been chosen in a lower ballot, the
@@ -9,7 +11,7 @@ func Pick(wish Value, votes []Vote) Value {
 	for _, v := range votes {
 		best = Higher(best, v)
 	}
-	if best.Ballot.IsZero() {
+	if best.Ballot.IsZero() || mutant.On(mutant.IgnoresVotes) {
 		return wish
 	}
 	return best.Value
@@ -17,7 +19,8 @@ func Pick(wish Value, votes []Vote) Value {
 
 // Higher returns the vote with the higher ballot, a if they are equal.
 func Higher(a, b Vote) Vote {
-	if a.Ballot.Less(b.Ballot) {
+	low := mutant.On(mutant.LowestVote) && !a.Ballot.IsZero() && !b.Ballot.IsZero()
+	if a.Ballot.Less(b.Ballot) != low {
 		return b
 	}
 	return a
@@ -44,7 +47,7 @@ func Propose(b Ballot, wish Value) Proposer { return Proposer{Ballot: b, Wish: w
 // answered, Proposal is fixed for good, so that later answers change nothing.
 // Answers to other ballots are ignored.
 func (p Proposer) Promise(q Quorums, seat int, b Ballot, voted Vote) Proposer {
-	if b != p.Ballot || p.Ready {
+	if b != p.Ballot && !mutant.On(mutant.OldPromise) || p.Ready {
 		return p
 	}
 	p.Promised = p.Promised.With(seat)

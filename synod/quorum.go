@@ -3,6 +3,8 @@ package synod
 import (
 	"fmt"
 	"math/bits"
+
+	"github.com/prytany/prytany/internal/mutant"
 )
 
 // MaxSeats is the largest number of acceptors of one decree.
@@ -14,7 +16,12 @@ const MaxSeats = 64
 type Set uint64
 
 // With returns s with seat added.
-func (s Set) With(seat int) Set { return s | 1<<seat }
+func (s Set) With(seat int) Set {
+	if mutant.On(mutant.CountsTwice) && s.Has(seat) {
+		seat = (seat + 1) % MaxSeats
+	}
+	return s | 1<<seat
+}
 
 // Without returns s with seat removed.
 func (s Set) Without(seat int) Set { return s &^ (1 << seat) }
@@ -36,7 +43,12 @@ type Quorums struct {
 }
 
 // Majorities returns the usual quorums of n acceptors: more than half.
-func Majorities(n int) Quorums { return Quorums{n, n/2 + 1, n/2 + 1} }
+func Majorities(n int) Quorums {
+	if mutant.On(mutant.HalfQuorum) {
+		return Quorums{n, (n + 1) / 2, (n + 1) / 2}
+	}
+	return Quorums{n, n/2 + 1, n/2 + 1}
+}
 
 // Check returns an error if q cannot be safe: if two quorums of different
 // phases could miss each other, or a quorum is empty or larger than Seats.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/synod"
 )
@@ -89,7 +90,7 @@ func (m *Machine) made(c *Create) (r Result, ok bool) {
 // refused says that node n may have no part in anything, if so.
 func (v *View) refused(n synod.NodeID) (r Result, ok bool) {
 	gone, ok := v.RemovedNode(n)
-	if !ok {
+	if !ok || mutant.On(mutant.ForgetsRemove) {
 		return r, false
 	}
 	return Result{Code: NodeRemoved, Detail: fmt.Sprintf("node %v%s was removed from the cluster", n, parenthesis(gone.Name))}, true
@@ -163,7 +164,7 @@ func (m *Machine) begin(c *Begin) Result {
 	if g.Plan.ID != 0 {
 		return Result{Code: Busy, Detail: fmt.Sprintf("change %d of group %s is under way: %s", g.Plan.ID, g.Name, g.Plan.Why), Group: g}
 	}
-	if g.Config != c.Config || c.Config == 0 {
+	if (g.Config != c.Config || c.Config == 0) && !mutant.On(mutant.StaleChange) {
 		return Result{Code: Stale, Detail: fmt.Sprintf("group %s is in configuration %d; the change is meant for %d", g.Name, g.Config, c.Config), Group: g}
 	}
 	if err := c.Plan.check(g); err != nil {

@@ -85,3 +85,39 @@ func marks(tree *tree, f *file) map[int]bool {
 	}
 	return lines
 }
+
+// TestMutantIsNothing: what the pure packages import of internal/mutant, the build
+// without the tag, imports nothing and keeps nothing.
+func TestMutantIsNothing(t *testing.T) {
+	tree := source(t)
+	plain := 0
+	for _, f := range tree.packages["internal/mutant"] {
+		if f.test || f.tagged("mutants") {
+			continue
+		}
+		plain++
+		if got := f.imports(); len(got) > 0 {
+			t.Errorf("%s: imports %v", f.name, got)
+		}
+		for _, d := range f.ast.Decls {
+			if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.VAR {
+				t.Errorf("%s: a variable", tree.at(g.Pos()))
+			}
+		}
+	}
+	if plain != 2 {
+		t.Errorf("%d files without the tag; want 2", plain)
+	}
+}
+
+// tagged reports whether f is only of builds with tag.
+func (f *file) tagged(tag string) bool {
+	for _, group := range f.ast.Comments {
+		for _, c := range group.List {
+			if c.Text == "//go:build "+tag {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/prytany/prytany/internal/codec"
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/internal/roster"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/synod"
@@ -245,6 +246,9 @@ func initNode(path string, opts *bbolt.Options, name string) error {
 	var id [8]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return err
+	}
+	if mutant.On(mutant.SameIdentity) {
+		clear(id[copy(id[:], name):])
 	}
 	db, err := bbolt.Open(path, 0o600, opts)
 	if err != nil {

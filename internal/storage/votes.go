@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/prytany/prytany/internal/codec"
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/paxos"
 )
 
@@ -326,6 +327,12 @@ func (s *Store) Save(updates []paxos.Update) error {
 	}
 	if len(logs) == 0 {
 		return nil
+	}
+	if last := len(logs) - 1; mutant.On(mutant.TwoWrites) && last > 0 {
+		if err := s.write(logs[:last:last], false); err != nil {
+			return err
+		}
+		logs = logs[last:]
 	}
 	return s.write(logs, false)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/locks"
 )
 
@@ -33,11 +34,14 @@ func (t *tail) read(m *locks.Machine) (out []locks.Change, oldest uint64) {
 				return
 			}
 			from = max(from, t.ring.At()-1)
+			if mutant.On(mutant.LosesEvents) {
+				from = max(from, v.Meta().Revision-1)
+			}
 			t.stop()
 		}
 		t.ring, t.stop = t.subscribe(v)
 		var first uint64
-		if changes, first = v.Changes(from); first > from+1 {
+		if changes, first = v.Changes(from); first > from+1 && !mutant.On(mutant.StartsAtHead) {
 			oldest = first
 		}
 	})

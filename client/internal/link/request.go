@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/internal/api"
+	"github.com/prytany/prytany/internal/mutant"
 )
 
 // MaxWait is the longest that the server waits within one request.
@@ -103,6 +104,9 @@ func (l *Link) Do(ctx context.Context, r Request) (Reply, error) {
 	var last error
 	for attempt := 0; ; attempt++ {
 		began := l.Now()
+		if mutant.On(mutant.NewKeys) && r.Change {
+			r.Key = rand.Text()
+		}
 		rep, sent, err := l.Once(ctx, r, try)
 		if err == nil {
 			return rep, nil

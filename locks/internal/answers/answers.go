@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/locks/internal/command"
 	"github.com/prytany/prytany/locks/internal/wire"
 )
@@ -93,6 +94,9 @@ func (t *Table) Older(upTo uint64) bool {
 
 // Wire writes t, or reads it into an empty Table. The state is at revision.
 func (t *Table) Wire(c *wire.Coder, revision uint64) {
+	if mutant.On(mutant.NoAnswers) {
+		return
+	}
 	c.Uint(&t.Dropped)
 	n := c.Count(len(t.queue))
 	var last uint64

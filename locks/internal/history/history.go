@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/locks/internal/wire"
 )
 
@@ -35,7 +36,9 @@ func (h *History) Older(upTo uint64) bool { return len(h.changes) > 0 && h.chang
 // Since returns the changes after revision. They may be read while h goes on
 // changing.
 func (h *History) Since(revision uint64) []*Change {
-	i := sort.Search(len(h.changes), func(i int) bool { return h.changes[i].Revision > revision })
+	i := sort.Search(len(h.changes), func(i int) bool {
+		return h.changes[i].Revision > revision || mutant.On(mutant.ResumesAtSame) && h.changes[i].Revision == revision
+	})
 	return h.changes[i:len(h.changes):len(h.changes)]
 }
 
@@ -44,6 +47,9 @@ func (h *History) Since(revision uint64) []*Change {
 func (h *History) Add(c *Change, limit int, size int64) {
 	if len(h.changes) == cap(h.changes) {
 		h.gone = 0 // there will be a new array
+	}
+	if mutant.On(mutant.SwapsEvents) {
+		slices.Reverse(c.Events)
 	}
 	h.changes = append(h.changes, c)
 	h.size += c.Size()

@@ -4,6 +4,7 @@ package timers
 
 import (
 	"cmp"
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -14,6 +15,14 @@ import (
 type Key struct {
 	Kind uint8
 	Name string
+}
+
+// Smear returns a time below most that depends on name alone: what would run out at
+// once, for many names, is spread by it.
+func Smear(name string, most time.Duration) time.Duration {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return time.Duration(h.Sum32()) % most
 }
 
 // Timers hold when things run out. The zero value is empty.

@@ -4,12 +4,32 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
 	"runtime"
 	"time"
 )
+
+// Seal appends the checksum of body to it, which begins with its version.
+func Seal(body []byte) []byte { return binary.BigEndian.AppendUint32(body, Checksum(body)) }
+
+// Unseal returns what is in data, if it was sealed with version. Errors say what is wrong
+// with it.
+func Unseal(data []byte, version byte) (body []byte, err error) {
+	if len(data) < 5 {
+		return nil, errors.New("the snapshot is cut short")
+	}
+	body = data[:len(data)-4]
+	if Checksum(body) != binary.BigEndian.Uint32(data[len(body):]) {
+		return nil, errors.New("the snapshot's checksum is wrong")
+	}
+	if body[0] != version {
+		return nil, fmt.Errorf("the snapshot has version %d; this program reads %d", body[0], version)
+	}
+	return body[1:], nil
+}
 
 // ErrMalformed says that bytes are none that a Coder wrote.
 var ErrMalformed = errors.New("malformed")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 
+	"github.com/prytany/prytany/internal/mutant"
 	"github.com/prytany/prytany/paxos"
 )
 
@@ -12,6 +13,12 @@ import (
 func Save(st interface {
 	SaveSnapshot(g paxos.GroupID, s paxos.Snapshot) error
 }, g paxos.GroupID, s paxos.Snapshot, encode func(io.Writer) error) (size int, err error) {
+	if mutant.On(mutant.CutsFirst) {
+		return 0, nil
+	}
+	if mutant.On(mutant.SnapshotBehind) {
+		s.Slot--
+	}
 	if st, ok := st.(interface {
 		StreamSnapshot(g paxos.GroupID, s paxos.Snapshot, encode func(io.Writer) error) (size int, err error)
 	}); ok {
