@@ -93,10 +93,9 @@ type Clients struct{ Twice, Late int }
 // Counts say what faults have done, beside what they did to the network.
 type Counts struct {
 	ClientCut                          int // requests that a node did not hear, and answers
-	Killed, Saved                      int // processes that ended; between a write and what it allows
+	Saved                              int // processes that ended between a write and what it allows
 	Paused, Slowed, Slept, Unheard     int // pauses; turns that took long; sleeps; packets that came to a sleeper
 	Rates, Wild, Jumps                 int // of clocks
-	Lent                               int // leases that were believed in beside another, while clocks were wild
 	SlowWrites, Failed, Doubtful, Full int
 	Scattered, Torn, Flipped           int // writes that were cut off; disks that were found damaged
 	Half                               int // of the writes that were cut off, those that were there in part
