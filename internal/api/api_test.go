@@ -72,7 +72,7 @@ var golden = map[string]any{
 	"problem":     problem,
 	"status": &Status{ID: "00000000000000a1", Name: "n1", Cluster: "c", Version: "v1", Zone: "z", HTTP: "http://n1:7480", UptimeMS: 1,
 		Groups: []GroupStatus{groupStatus},
-		Links:  []Link{{"n2", true, "alive", 0.3}}, Counts: GroupCounts{4, 1, 2, 9}, Disk: Disk{true, "r", 0.5, 10, 20}, Health: Health{true, "r", 1}},
+		Links:  []Link{{"n2", true, "alive", 0.3}}, Counts: GroupCounts{4, 1, 2, 9}, Disk: Disk{true, "r", 0.5, 10, 20, "append"}, Health: Health{true, "r", 1}},
 	"members": &Members{Members: []Member{{ID: "00000000000000a1", Name: "n1", HTTP: "http://n1:7480", Peer: "n1:7481", Zone: "z",
 		Version: "v1", Gossip: "alive", Link: "self", RTTMS: 0.5, Roles: map[string]string{MainGroup: RoleLeader}, Groups: 3, Removed: true}}},
 	"node_event":     &nodeEvent,

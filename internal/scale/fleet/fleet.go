@@ -138,7 +138,7 @@ func (t *tail) String() string {
 }
 
 func newClient(two bool) *http.Client {
-	t := &http.Transport{MaxIdleConnsPerHost: 512, DisableCompression: true}
+	t := &http.Transport{MaxIdleConnsPerHost: 2048, DisableCompression: true}
 	if two {
 		t.Protocols = new(http.Protocols)
 		t.Protocols.SetUnencryptedHTTP2(true)
