@@ -95,7 +95,7 @@
 //     half of the runs leaders answer reads by their lease.
 //   - I9: while a ballot completes phase 1, or a value is chosen in it, no process
 //     believes by its own clock that it holds the lease of a lower one, whether
-//     it moves or stands still.
+//     it moves or stands still; this, L4 and L5 as long as clocks keep their promise.
 //   - I10: every answer is that of a second account of the machine (package
 //     audit): a lock has one writer, or readers, or as many holders as it has
 //     slots, whose sessions are alive; nobody overtakes a queue; fences rise.
@@ -111,8 +111,7 @@
 //     none outlasts its lease. A belief begins when the client hears of the grant,
 //     and ends by its clock as package client reckons.
 //   - L4, L7: no lease, lock-delay or time to yield ends before its time, or
-//     before what a leader has told is left of it; what is over stays over. L4 and L5
-//     hold as long as clocks keep their promise.
+//     before what a leader has told is left of it; what is over stays over.
 //
 // At the end everything heals, and within a bound every request must have its
 // answer, all nodes must agree with each other and the account, every

@@ -121,7 +121,10 @@ func (w *World) unleased(what string, c paxos.ConfigID, b synod.Ballot) {
 		}
 		w.stats.Leased++
 		own, led := n.host.Leading(paxos.Main)
-		if cmp.Or(cmp.Compare(own, c), compareBallots(led, b)) < 0 {
+		switch older := cmp.Or(cmp.Compare(own, c), compareBallots(led, b)) < 0; {
+		case older && w.wild:
+			w.stats.Struck.Lent++
+		case older:
 			oracle.Fail("I9", "%s in ballot %v of configuration %d; %s believes in its lease of %v of %d", what, b, c, n.name, led, own)
 		}
 	}

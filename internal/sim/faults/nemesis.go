@@ -96,6 +96,7 @@ type Counts struct {
 	Saved                              int // processes that ended between a write and what it allows
 	Paused, Slowed, Slept, Unheard     int // pauses; turns that took long; sleeps; packets that came to a sleeper
 	Rates, Wild, Jumps                 int // of clocks
+	Lent                               int // leases that a leader believed in beside a later one, while clocks were wild
 	SlowWrites, Failed, Doubtful, Full int
 	Scattered, Torn, Flipped           int // writes that were cut off; disks that were found damaged
 	Half                               int // of the writes that were cut off, those that were there in part

@@ -255,7 +255,8 @@ func Long(seed uint64) Options {
 	o.Tick = o.Heartbeat
 	o.Clients = 1 + r.IntN(3)
 	o.Think = dice.Delay{Max: dice.Pick[time.Duration](r, 2, 5, 15) * time.Second}
-	o.Timeout = max(o.Timeout, time.Second)
+	o.Timeout = dice.Pick[time.Duration](r, 3, 5, 10) * time.Second // a search among many unknown outcomes of one key does not end
+	o.Keys = max(o.Keys, 3)
 	o.TTL = dice.Pick[time.Duration](r, 10, 30, 60) * time.Second
 	o.SnapshotSlots = dice.Pick(r, 5, 20, 100, 1000)
 	o.TailSlots = dice.Pick(r, 1, 3, 20, 200)
