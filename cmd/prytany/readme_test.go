@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,6 +166,14 @@ var fixtures = map[string]string{
 	"job.sh": "true", "server": "sleep 600", "worker": "sleep 600", "read.sh": "true", "train.sh": "true", "write.sh": "true", "reload.sh": "cat",
 }
 
+// benches is 1 for examples of bench, and 0 for all others.
+func benches(s step) int {
+	if strings.HasPrefix(s.command, "prytany bench") {
+		return 1
+	}
+	return 0
+}
+
 // TestExamples runs the examples of docs/cli.md. What goes on for ever is ended
 // after a while; what names a fence, a revision or a session that is none here may
 // be refused, as it says. None may be wrong.
@@ -186,7 +196,11 @@ func TestExamples(t *testing.T) {
 	d.sh.run(t, step{command: fmt.Sprintf("export PRYTANY_ADDR=http://127.0.0.1:%d PRYTANY_LOCK_FENCE=3 fpath=%s HOME=%s", d.first, dir, dir)})
 	d.sh.run(t, step{command: "mkdir -p ~/.config/fish/completions; prytany put app/color green"})
 	n := 0
-	for _, s := range shellExamples(d.text) {
+	examples := shellExamples(d.text)
+	// Those of bench last: what they write takes the place of the changes that a watch
+	// could begin at.
+	slices.SortStableFunc(examples, func(a, b step) int { return cmp.Compare(benches(a), benches(b)) })
+	for _, s := range examples {
 		if strings.HasPrefix(s.command, "prytany serve") || s.command == "prytany dev" || strings.HasPrefix(s.command, "prytany dev ") {
 			continue // need machines of their own; other tests run them
 		}
