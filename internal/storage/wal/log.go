@@ -170,6 +170,9 @@ func (l *Log) append(kind byte) error {
 	if kind == kindSeal {
 		h.tail = l.told // what the tail still has may be in the frame after the seal
 	}
+	if n := pagesFor(len(l.payload)) * pageSize; cap(l.pages) < n {
+		l.pages = aligned(n)
+	}
 	l.pages = appendFrame(l.pages[:0], place{l.id, l.head.number, l.page}, h, l.payload)
 	if _, err := l.head.file.WriteAt(l.pages, int64(l.page)*pageSize); err != nil {
 		return err

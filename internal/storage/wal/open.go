@@ -185,7 +185,7 @@ func (l *Log) clean() error {
 		if blank(b[page*pageSize : (page+1)*pageSize]) {
 			continue
 		}
-		if _, err := l.head.file.WriteAt(zeros[:pageSize], int64(page)*pageSize); err != nil {
+		if _, err := l.head.file.WriteAt(blankPage, int64(page)*pageSize); err != nil {
 			return err
 		}
 	}
