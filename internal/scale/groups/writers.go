@@ -23,19 +23,20 @@ var crowds = []int{64, 256, 1024}
 // each can do at most is compared at the end.
 func (b *bench) writers(ctx context.Context) (out []figure, err error) {
 	b.acks = make([]atomic.Int64, slices.Max(crowds))
+	busy := min(b.busy, b.groups)
 	for _, direct := range []bool{false, true} {
 		how := map[bool]string{false: "at all nodes in turn", true: "at the node that leads"}[direct]
 		var most [2]float64
 		for _, clients := range crowds {
-			p, err := b.pairs(ctx, clients, direct)
+			p, err := b.pairs(ctx, clients, busy, direct)
 			if err != nil {
 				return out, err
 			}
 			most[0], most[1] = max(most[0], median(p.one)), max(most[1], median(p.many))
-			out = append(out, figure{OK: true, What: fmt.Sprintf("%d writers %s, %d busy groups against 1, %d pairs of %v", clients, how, b.busy, b.rounds, b.round),
+			out = append(out, figure{OK: true, What: fmt.Sprintf("%d writers %s, %d busy groups against 1, %d pairs of %v", clients, how, busy, b.rounds, b.round),
 				Value: p.String()})
 		}
-		out = append(out, within(fmt.Sprintf("what %d groups do at most against what one does, writers %s", b.busy, how),
+		out = append(out, within(fmt.Sprintf("what %d groups do at most against what one does, writers %s", busy, how),
 			fmt.Sprintf("%.0f a second against %.0f: ratio %.2f", most[1], most[0], most[1]/most[0]), "≥ 1", most[1] >= most[0]))
 	}
 	return out, nil
@@ -57,10 +58,10 @@ func (p pairs) String() string {
 		median(p.many), median(p.one), median(ratios), numbers(ratios), p.cost[1], p.cost[0])
 }
 
-func (b *bench) pairs(ctx context.Context, clients int, direct bool) (p pairs, err error) {
+func (b *bench) pairs(ctx context.Context, clients, busy int, direct bool) (p pairs, err error) {
 	for i := range b.rounds {
 		say("%d writers, round %d of %d", clients, i+1, b.rounds)
-		for k, n := range []int{1, min(b.busy, b.groups)} {
+		for k, n := range []int{1, busy} {
 			rate, us, err := b.write(ctx, clients, n, direct)
 			if err != nil {
 				return p, err
