@@ -253,7 +253,7 @@ func (a *acquisition) ask(ctx context.Context, patient bool) ([]grant, error) {
 	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
 	r := link.Request{
 		Method: a.method, Path: a.path, Body: body, Header: jsonHeader(),
-		Change: true, Key: a.key, Timeless: true, Patient: patient,
+		Change: true, Key: a.key, Timeless: true, Patient: patient, Small: true,
 	}
 	if !a.try {
 		r.Queue, r.Until, r.Wait = true, a.until, link.MaxWait

@@ -115,7 +115,7 @@ func (c *Client) get(ctx context.Context, key string, r link.Request) (_ Entry, 
 }
 
 func (c *Client) getReply(ctx context.Context, key string, r link.Request) (Entry, link.Reply, error) {
-	r.Method, r.Path = http.MethodGet, "config/"+link.Escape(key)
+	r.Method, r.Path, r.Small = http.MethodGet, "config/"+link.Escape(key), true
 	if r.Header == nil {
 		r.Header = http.Header{}
 	}
@@ -152,7 +152,7 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, conds ...Con
 	if h.Get("Content-Type") == "" {
 		h.Set("Content-Type", api.TypeBytes)
 	}
-	rep, err := c.do(ctx, link.Request{Method: http.MethodPut, Path: "config/" + link.Escape(key), Header: h, Body: value, Change: true})
+	rep, err := c.do(ctx, link.Request{Method: http.MethodPut, Path: "config/" + link.Escape(key), Header: h, Body: value, Change: true, Small: true})
 	if err != nil {
 		return 0, err
 	}
@@ -162,7 +162,7 @@ func (c *Client) Put(ctx context.Context, key string, value []byte, conds ...Con
 // Delete removes the entry of key; that there is none is no error unless a
 // condition says so. Errors as [Client.Put].
 func (c *Client) Delete(ctx context.Context, key string, conds ...Condition) error {
-	_, err := c.do(ctx, link.Request{Method: http.MethodDelete, Path: "config/" + link.Escape(key), Header: headerOf(conds), Change: true})
+	_, err := c.do(ctx, link.Request{Method: http.MethodDelete, Path: "config/" + link.Escape(key), Header: headerOf(conds), Change: true, Small: true})
 	return err
 }
 

@@ -286,14 +286,14 @@ func (e *Election) Proclaim(ctx context.Context, value string) error {
 	}
 	header := jsonHeader()
 	header.Set("If-Match", api.FormatETag(h.Fence()))
-	_, err = e.c.do(ctx, link.Request{Method: http.MethodPatch, Path: e.path(), Header: header, Body: body, Change: true})
+	_, err = e.c.do(ctx, link.Request{Method: http.MethodPatch, Path: e.path(), Header: header, Body: body, Change: true, Small: true})
 	return err
 }
 
 // get reads the election.
 func (e *Election) get(ctx context.Context) (api.Election, error) {
 	var out api.Election
-	rep, err := e.c.do(ctx, link.Request{Method: http.MethodGet, Path: e.path()})
+	rep, err := e.c.do(ctx, link.Request{Method: http.MethodGet, Path: e.path(), Small: true})
 	if err != nil {
 		return out, err
 	}

@@ -25,14 +25,14 @@ func (c *Client) AdvanceFence(ctx context.Context, resource string, fence uint64
 	}
 	return highestOf(c.do(ctx, link.Request{
 		Method: http.MethodPut, Path: "fences/" + link.Escape(resource), Header: jsonHeader(), Body: body,
-		Change: true, Timeless: true, // to see a fence twice is to see it once
+		Small: true, Change: true, Timeless: true, // to see a fence twice is to see it once
 	}))
 }
 
 // HighestFence returns the highest fence that resource has seen. Errors:
 // [ErrNotFound] if it has seen none; [ErrUnavailable].
 func (c *Client) HighestFence(ctx context.Context, resource string) (uint64, error) {
-	return highestOf(c.do(ctx, link.Request{Method: http.MethodGet, Path: "fences/" + link.Escape(resource)}))
+	return highestOf(c.do(ctx, link.Request{Method: http.MethodGet, Path: "fences/" + link.Escape(resource), Small: true}))
 }
 
 // ForgetFence removes what is known of resource, whose highest fence is given:
@@ -40,7 +40,7 @@ func (c *Client) HighestFence(ctx context.Context, resource string) (uint64, err
 // [ErrUnavailable], [ErrUnknownOutcome].
 func (c *Client) ForgetFence(ctx context.Context, resource string, highest uint64) error {
 	_, err := c.do(ctx, link.Request{
-		Method: http.MethodDelete, Path: "fences/" + link.Escape(resource), Change: true,
+		Method: http.MethodDelete, Path: "fences/" + link.Escape(resource), Change: true, Small: true,
 		Header: http.Header{"If-Match": {api.FormatETag(highest)}},
 	})
 	return err
@@ -63,7 +63,7 @@ func highestOf(rep link.Reply, err error) (uint64, error) {
 // moment. Errors: [ErrStaleFence] if it is not; [ErrUnavailable].
 func (c *Client) CheckFence(ctx context.Context, name string, fence uint64) error {
 	_, err := c.do(ctx, link.Request{
-		Method: http.MethodGet, Path: "locks/" + link.Escape(name), Query: url.Values{"fence": {strconv.FormatUint(fence, 10)}},
+		Method: http.MethodGet, Path: "locks/" + link.Escape(name), Query: url.Values{"fence": {strconv.FormatUint(fence, 10)}}, Small: true,
 	})
 	return err
 }

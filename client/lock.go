@@ -260,7 +260,7 @@ func (s *Session) release(ctx context.Context, path string, fence uint64, patien
 	if strings.HasPrefix(path, "locks/") {
 		h.Set(api.HeaderSession, s.id) // others may have been granted it together with this session
 	}
-	_, err := s.c.do(ctx, link.Request{Method: http.MethodDelete, Path: path, Header: h, Change: true, Patient: patient, Timeless: true})
+	_, err := s.c.do(ctx, link.Request{Method: http.MethodDelete, Path: path, Header: h, Change: true, Patient: patient, Timeless: true, Small: true})
 	if errors.Is(err, ErrStaleFence) {
 		return fmt.Errorf("%w: %w", ErrLockLost, err)
 	}

@@ -80,7 +80,7 @@ func (c *Client) newSession(ctx context.Context, cfg SessionConfig, shared bool)
 	// The server counts from when it applied the session, which is after it
 	// was first sent: a deadline from here is early, never late.
 	sent := c.now()
-	rep, err := c.do(ctx, link.Request{Method: http.MethodPost, Path: "sessions", Body: body, Header: jsonHeader(), Change: true})
+	rep, err := c.do(ctx, link.Request{Method: http.MethodPost, Path: "sessions", Body: body, Header: jsonHeader(), Change: true, Small: true})
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (s *Session) end(ctx context.Context, cause error) error {
 	s.waited = true
 	s.mu.Unlock()
 	s.work.Wait()
-	_, err := s.c.do(ctx, link.Request{Method: http.MethodDelete, Path: "sessions/" + link.Escape(s.id), Change: true, Timeless: true})
+	_, err := s.c.do(ctx, link.Request{Method: http.MethodDelete, Path: "sessions/" + link.Escape(s.id), Change: true, Timeless: true, Small: true})
 	if errors.Is(err, ErrSessionExpired) {
 		return nil
 	}

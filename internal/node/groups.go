@@ -377,6 +377,7 @@ func (n *Node) leave() {
 	n.stopRequests()
 	n.awaitElections(ctx)
 	_ = n.server.Shutdown(ctx)
+	n.shared.Shutdown(ctx)
 	_ = n.gossip.Leave(ctx)
 }
 

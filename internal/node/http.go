@@ -13,6 +13,7 @@ import (
 	"github.com/prytany/prytany/fd"
 	"github.com/prytany/prytany/httpapi"
 	"github.com/prytany/prytany/internal/api"
+	"github.com/prytany/prytany/internal/multiplex"
 	"github.com/prytany/prytany/leader"
 	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/paxos"
@@ -50,7 +51,8 @@ func (n *Node) openHTTP() error {
 		Hosts:     n.cfg.Hosts,
 	})
 	n.server, n.stopRequests = n.api.NewHTTPServer()
-	n.server.Handler = n.gate(n.grouped(n.server.Handler))
+	n.shared = multiplex.NewServer(multiplex.ServerConfig{Handler: n.gate(n.grouped(n.server.Handler))})
+	n.server.Handler = n.shared
 	return nil
 }
 
@@ -364,5 +366,6 @@ func (n *Node) Kill() {
 	n.cfg.Faults.FreeDisk(n.cfg.Name) // the loop could not end
 	n.killed.Store(true)
 	_ = n.server.Close()
+	n.shared.Close()
 	_ = n.peerLn.Close()
 }

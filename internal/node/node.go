@@ -25,6 +25,7 @@ import (
 	"github.com/prytany/prytany/httpapi"
 	"github.com/prytany/prytany/internal/directory"
 	"github.com/prytany/prytany/internal/journal"
+	"github.com/prytany/prytany/internal/multiplex"
 	"github.com/prytany/prytany/internal/obs"
 	"github.com/prytany/prytany/internal/roster"
 	"github.com/prytany/prytany/internal/steward"
@@ -57,6 +58,7 @@ type Node struct {
 	journal        *journal.Journal
 	api            *httpapi.Server
 	server         *http.Server
+	shared         *multiplex.Server  // the connections that requests share
 	stopRequests   context.CancelFunc // ends long polls before the server shuts down
 
 	cluster    atomic.Pointer[string] // cluster id, "" until known
@@ -288,6 +290,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.stopRequests()
 	_ = n.server.Close()
+	n.shared.Close()
 	parts.Wait()
 	return quiet(context.Cause(inner))
 }

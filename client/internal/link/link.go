@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/prytany/prytany/internal/api"
 )
 
 // Config configures a Link. All fields but Client are needed.
@@ -34,7 +36,8 @@ type Link struct {
 	Config
 	endpoints []*endpoint
 	http      *http.Client
-	traced    bool // http tells when it has a connection
+	traced    bool   // http tells when it has a connection
+	base      string // how the paths of the group begin
 
 	mu   sync.Mutex
 	next int // endpoint to ask
@@ -48,7 +51,15 @@ func New(cfg Config) (*Link, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.endpoints = append(l.endpoints, newEndpoint(u))
+		one := newEndpoint(u)
+		if cfg.Client == nil {
+			one.shared = sharedOf(u, dialer().DialContext, cfg.Now)
+		}
+		l.endpoints = append(l.endpoints, one)
+	}
+	l.base = "/v1/"
+	if cfg.Group != api.MainGroup {
+		l.base += "groups/" + strings.ReplaceAll(Escape(cfg.Group), "/", "%2F") + "/"
 	}
 	l.http = &http.Client{Transport: newTransport()}
 	if cfg.Client != nil {
@@ -72,8 +83,13 @@ func (l *Link) URLs() []string {
 	return out
 }
 
-// CloseIdle closes the connections that nobody uses.
-func (l *Link) CloseIdle() { l.http.CloseIdleConnections() }
+// CloseIdle closes the connections that nobody uses, the others once nobody does.
+func (l *Link) CloseIdle() {
+	l.http.CloseIdleConnections()
+	for _, e := range l.endpoints {
+		e.shared.retire()
+	}
+}
 
 // parseEndpoint accepts a URL, or host:port for http.
 func parseEndpoint(s string) (*url.URL, error) {
@@ -92,17 +108,20 @@ func parseEndpoint(s string) (*url.URL, error) {
 	return &url.URL{Scheme: u.Scheme, User: u.User, Host: u.Host}, nil
 }
 
-// newTransport notices within seconds that the other side is gone, however
-// long a request waits.
-func newTransport() *http.Transport {
-	dialer := &net.Dialer{
-		Timeout: 2 * time.Second,
+// dialer makes connections that notice within seconds that the other side is gone,
+// however long a request waits.
+func dialer() *net.Dialer {
+	return &net.Dialer{
+		Timeout: connectFor,
 		KeepAliveConfig: net.KeepAliveConfig{
 			Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3,
 		},
 	}
+}
+
+func newTransport() *http.Transport {
 	return &http.Transport{
-		DialContext:         dialer.DialContext,
+		DialContext:         dialer().DialContext,
 		Proxy:               http.ProxyFromEnvironment,
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     90 * time.Second,

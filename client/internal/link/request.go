@@ -47,6 +47,7 @@ type Request struct {
 	Timeless bool          // a repetition does no harm, however late it comes
 	Queue    bool          // waits in a queue, and keeps its place there when it is sent again
 	Until    time.Duration // with Queue: reading of the clock at which to leave it; 0: never
+	Small    bool          // shares a connection with others: neither it nor its reply is large
 	Follow   bool          // turns away from an endpoint as soon as others do
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/internal/api"
+	"github.com/prytany/prytany/internal/multiplex"
 )
 
 // maxReply bounds the bytes of one reply.
@@ -31,7 +32,8 @@ var (
 
 // An endpoint is one node's URL.
 type endpoint struct {
-	url string
+	url    string
+	shared *shared // nil: each request has a connection of its own
 	// turned ends when requests turn away from the endpoint; then it is
 	// replaced. Guarded by Link.mu.
 	turned context.Context
@@ -80,6 +82,19 @@ func (l *Link) Once(ctx context.Context, r Request, try time.Duration) (_ Reply,
 	}
 	attempt, stop := context.WithTimeout(attempt, whole)
 	defer stop()
+	if r.Small && l.endpoints[i].shared != nil && len(r.Body) <= MaxShared {
+		rep, sent, err := l.share(attempt, l.endpoints[i], r)
+		switch {
+		case errors.Is(err, multiplex.ErrPlain):
+		case errors.Is(err, ErrRequest):
+			return Reply{}, false, err
+		case err != nil:
+			l.blame(ctx, attempt, i, r)
+			return Reply{}, sent, err
+		default:
+			return l.answer(i, r, Reply(rep))
+		}
+	}
 	var conn atomic.Bool
 	attempt = httptrace.WithClientTrace(attempt, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { conn.Store(true) },
@@ -101,10 +116,16 @@ func (l *Link) Once(ctx context.Context, r Request, try time.Duration) (_ Reply,
 		return Reply{}, true, err
 	case len(body) > maxReply:
 		return Reply{}, true, fmt.Errorf("prytany: a reply of more than %d bytes", maxReply)
-	case resp.StatusCode/100 == 2 || resp.StatusCode == http.StatusNotModified:
-		return Reply{resp.StatusCode, resp.Header, body}, true, nil
 	}
-	p := decodeProblem(resp, body)
+	return l.answer(i, r, Reply{resp.StatusCode, resp.Header, body})
+}
+
+// answer judges what endpoint i has answered to r.
+func (l *Link) answer(i int, r Request, rep Reply) (_ Reply, sent bool, err error) {
+	if rep.Status/100 == 2 || rep.Status == http.StatusNotModified {
+		return rep, true, nil
+	}
+	p := decodeProblem(rep)
 	if !r.Change && p.Applied == api.AppliedUnknown {
 		p.Applied = api.AppliedNo
 	}
@@ -123,16 +144,27 @@ func (l *Link) blame(ctx, attempt context.Context, i int, r Request) {
 	case attempt.Err() != nil && (r.Queue || ctx.Err() != nil && r.Wait > 0):
 	default:
 		l.Avoid(i)
+		l.endpoints[i].shared.retire()
 	}
 }
 
 // build makes the request that goes to endpoint base.
 func (l *Link) build(ctx context.Context, base string, r Request) (*http.Request, error) {
-	target := base + "/v1/"
-	if l.Group != api.MainGroup {
-		target += "groups/" + strings.ReplaceAll(Escape(l.Group), "/", "%2F") + "/"
+	target, header, err := l.lines(r)
+	if err != nil {
+		return nil, err
 	}
-	target += r.Path
+	req, err := http.NewRequestWithContext(ctx, r.Method, base+target, bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	req.Header = header
+	return req, nil
+}
+
+// lines returns what a request begins with: its path and query, and its headers.
+func (l *Link) lines(r Request) (target string, header http.Header, err error) {
+	target = l.base + r.Path
 	query := r.Query
 	if r.Queue {
 		left := MaxWait
@@ -144,45 +176,41 @@ func (l *Link) build(ctx context.Context, base string, r Request) (*http.Request
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, target, bytes.NewReader(r.Body))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
-	}
-	if r.Header != nil {
-		req.Header = r.Header.Clone()
-	}
-	for name, values := range req.Header {
+	for name, values := range r.Header {
 		for _, v := range values {
 			if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-				return nil, fmt.Errorf("%w: the header %s cannot be %q", ErrRequest, name, v)
+				return "", nil, fmt.Errorf("%w: the header %s cannot be %q", ErrRequest, name, v)
 			}
 		}
 	}
-	if r.Key != "" {
-		req.Header.Set(api.HeaderIdempotencyKey, r.Key)
+	if header = r.Header.Clone(); header == nil {
+		header = http.Header{}
 	}
-	return req, nil
+	if r.Key != "" {
+		header.Set(api.HeaderIdempotencyKey, r.Key)
+	}
+	return target, header, nil
 }
 
 // decodeProblem reads a refusal; whatever is between us and the server may
 // answer with something else than a problem.
-func decodeProblem(resp *http.Response, body []byte) *Refusal {
+func decodeProblem(rep Reply) *Refusal {
 	var after time.Duration
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 && s < 1<<20 {
+	if s, err := strconv.Atoi(rep.Header.Get("Retry-After")); err == nil && s >= 0 && s < 1<<20 {
 		after = time.Duration(s) * time.Second
 	}
 	var p api.Problem
-	if err := json.Unmarshal(body, &p); err != nil || p.Code == "" {
-		p = api.Problem{Code: "http", Title: resp.Status, Applied: api.AppliedUnknown}
-		if resp.StatusCode < 500 {
+	if err := json.Unmarshal(rep.Body, &p); err != nil || p.Code == "" {
+		p = api.Problem{Code: "http", Title: title(rep.Status), Applied: api.AppliedUnknown}
+		if rep.Status < 500 {
 			p.Applied = api.AppliedNo
 		}
 	}
-	p.Status = resp.StatusCode
+	p.Status = rep.Status
 	if p.RequestID == "" {
-		p.RequestID = resp.Header.Get(api.HeaderRequestID)
+		p.RequestID = rep.Header.Get(api.HeaderRequestID)
 	}
-	revision, _ := strconv.ParseUint(resp.Header.Get(api.HeaderRevision), 10, 64) // 0 if there is none
+	revision, _ := strconv.ParseUint(rep.Header.Get(api.HeaderRevision), 10, 64) // 0 if there is none
 	return &Refusal{&p, after, revision}
 }
 
@@ -191,4 +219,9 @@ func decodeProblem(resp *http.Response, body []byte) *Refusal {
 func refused(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// title is what a status line says of status.
+func title(status int) string {
+	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }

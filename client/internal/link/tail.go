@@ -114,7 +114,7 @@ func (t *Tail) read(ctx context.Context, f func(events []api.Event) bool) (err e
 		if err != nil {
 			return err
 		}
-		return decodeProblem(resp, body)
+		return decodeProblem(Reply{resp.StatusCode, resp.Header, body})
 	}
 	t.pending = nil // half a revision comes again, whole
 	lines := bufio.NewScanner(resp.Body)

@@ -1,0 +1,142 @@
+package multiplex
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+)
+
+// errLarge is what a handler hears that writes more than [MaxReply].
+var errLarge = errors.New("multiplex: the answer is too large for a connection that is shared")
+
+// An exchange is one request and its answer: the [http.ResponseWriter] of its handler.
+type exchange struct {
+	c      *conn
+	id     uint64
+	ctx    context.Context
+	cancel context.CancelFunc
+	frame  frame
+
+	header http.Header
+	status int
+	head   []byte // of the answer, once the status is known
+	body   []byte
+	large  bool // the handler wrote more than there may be
+}
+
+// rooms keeps the buffers of answers for those that come.
+var rooms = sync.Pool{New: func() any { return new(room) }}
+
+type room struct{ head, body []byte }
+
+// run has the handler answer.
+func (x *exchange) run() {
+	defer x.cancel()
+	own := rooms.Get().(*room)
+	x.head, x.body = own.head[:0], own.body[:0]
+	x.answer()
+	if x.status == 0 {
+		x.WriteHeader(http.StatusOK)
+	}
+	if x.large {
+		x.abort()
+	}
+	x.c.answer(x.id, x.head, x.body)
+	if cap(x.body) <= keepBuffer {
+		own.head, own.body = x.head, x.body
+		rooms.Put(own)
+	}
+	x.head, x.body = nil, nil
+}
+
+// answer calls the handler. One that panics has answered nothing.
+func (x *exchange) answer() {
+	defer func() {
+		if recover() != nil {
+			x.abort()
+		}
+	}()
+	r := x.request()
+	if r == nil {
+		x.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	x.c.s.cfg.Handler.ServeHTTP(x, r)
+}
+
+// abort says that there is no answer.
+func (x *exchange) abort() {
+	x.status, x.large = -1, false
+	x.head, x.body = appendString(x.head[:0], "0"), x.body[:0]
+}
+
+// A content is the body of a request.
+type content struct{ bytes.Reader }
+
+func (*content) Close() error { return nil }
+
+// request returns the request as a handler knows it, nil if it is none.
+func (x *exchange) request() *http.Request {
+	h := head{rest: x.frame.head}
+	method, target := h.next(), h.next()
+	header := h.header()
+	if h.bad || !fieldName(method) || target == "" || target[0] != '/' {
+		return nil
+	}
+	u, err := url.ParseRequestURI(target)
+	if err != nil {
+		return nil
+	}
+	r := (&http.Request{
+		Method: method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, Body: http.NoBody, ContentLength: int64(len(x.frame.body)),
+		Host: x.c.host, RemoteAddr: x.c.peer, RequestURI: target,
+	}).WithContext(x.ctx)
+	if len(x.frame.body) > 0 {
+		b := new(content)
+		b.Reset(x.frame.body)
+		r.Body = b
+	}
+	x.frame = frame{}
+	return r
+}
+
+var (
+	_ http.ResponseWriter = (*exchange)(nil)
+	_ io.ReadCloser       = (*content)(nil)
+)
+
+// Header implements [http.ResponseWriter].
+func (x *exchange) Header() http.Header {
+	if x.header == nil {
+		x.header = make(http.Header, 12)
+	}
+	return x.header
+}
+
+// WriteHeader implements [http.ResponseWriter]. Interim answers are not sent.
+func (x *exchange) WriteHeader(status int) {
+	if x.status != 0 || status < 200 {
+		return
+	}
+	x.status = status
+	x.head = appendString(x.head, strconv.Itoa(min(status, 999)))
+	x.head = appendHeader(x.head, x.header)
+}
+
+// Write implements [http.ResponseWriter].
+func (x *exchange) Write(b []byte) (int, error) {
+	if x.status == 0 {
+		x.WriteHeader(http.StatusOK)
+	}
+	if x.large = x.large || len(x.body)+len(b) > MaxReply; x.large {
+		return 0, errLarge
+	}
+	x.body = append(x.body, b...)
+	return len(b), nil
+}

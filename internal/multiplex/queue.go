@@ -1,0 +1,97 @@
+package multiplex
+
+import (
+	"net"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// A queue collects what is to be written to a connection. Whoever finds nobody writing
+// writes, and goes on while others add to it: so what comes together goes together,
+// and nobody has to be woken for it.
+type queue struct {
+	w       net.Conn
+	timeout time.Duration // of one write
+
+	mu      sync.Mutex
+	changed sync.Cond // of busy, of too much waiting, and of dead; made when it is needed
+	next    []byte    // to be written
+	spare   []byte
+	busy    bool // somebody writes
+	dead    bool
+}
+
+// send adds what add appends, and sees to it that it is written. If too much waits to
+// be written, it waits. What cannot be written any more is dropped.
+func (q *queue) send(add func([]byte) []byte) {
+	q.mu.Lock()
+	for len(q.next) > maxQueued && !q.dead {
+		q.wait()
+	}
+	if q.dead {
+		q.mu.Unlock()
+		return
+	}
+	q.next = add(q.next)
+	if q.busy {
+		q.mu.Unlock()
+		return
+	}
+	q.busy = true
+	q.mu.Unlock()
+	q.write()
+}
+
+// wait waits for a change. q.mu is held.
+func (q *queue) wait() {
+	q.changed.L = &q.mu
+	q.changed.Wait()
+}
+
+// write writes until nothing waits. Only one does.
+func (q *queue) write() {
+	for {
+		// Who is about to answer, too, comes first: one write will do for all.
+		runtime.Gosched()
+		q.mu.Lock()
+		b := q.next
+		if len(b) == 0 || q.dead {
+			q.busy = false
+			q.changed.Broadcast()
+			q.mu.Unlock()
+			return
+		}
+		q.next, q.spare = q.spare[:0], nil
+		q.mu.Unlock()
+		_ = q.w.SetWriteDeadline(time.Now().Add(q.timeout))
+		_, err := q.w.Write(b)
+		q.mu.Lock()
+		if cap(b) <= keepBuffer {
+			q.spare = b
+		}
+		q.dead = q.dead || err != nil
+		q.changed.Broadcast()
+		q.mu.Unlock()
+		if err != nil {
+			_ = q.w.Close() // the reader ends all else
+		}
+	}
+}
+
+// drain waits until all is written, or cannot be.
+func (q *queue) drain() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for (q.busy || len(q.next) > 0) && !q.dead {
+		q.wait()
+	}
+}
+
+// close drops what waits and whatever comes.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.dead, q.next = true, nil
+	q.changed.Broadcast()
+}
