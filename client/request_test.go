@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/internal/api"
+	"github.com/prytany/prytany/internal/multiplex"
 )
 
 // TestOutcomes answers a change by a script, one line per attempt, and looks at
@@ -155,7 +156,6 @@ func TestGetNewer(t *testing.T) {
 // A node counts what it is asked to change, once per key, and breaks the
 // connection instead of answering, as often as it is told.
 type node struct {
-	*httptest.Server
 	mu      sync.Mutex
 	lose    int
 	effects map[string]int
@@ -163,14 +163,22 @@ type node struct {
 	names   []string
 }
 
-func newNode(t *testing.T, shared *node) *node {
-	n := shared
-	if n == nil {
-		n = &node{effects: map[string]int{}}
+// listen serves n at a URL of its own. Connections are shared if that is asked for.
+func listen(t *testing.T, n http.Handler, shares bool) string {
+	if shares {
+		s := multiplex.NewServer(multiplex.ServerConfig{Handler: n})
+		t.Cleanup(func() { s.Close(); s.Shutdown(context.Background()) })
+		n = s
 	}
 	srv := httptest.NewServer(n)
 	t.Cleanup(srv.Close)
-	return &node{Server: srv, effects: n.effects}
+	return srv.URL
+}
+
+// bothWays tests with connections that are shared, and with plain HTTP.
+func bothWays(t *testing.T, test func(t *testing.T, shares bool, hc *http.Client)) {
+	t.Run("shared", func(t *testing.T) { test(t, true, nil) })
+	t.Run("plain", func(t *testing.T) { test(t, false, &http.Client{Transport: &http.Transport{}}) })
 }
 
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -191,10 +199,11 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // TestLostRepliesHaveOneEffect puts over real connections that break before the
 // reply.
-func TestLostRepliesHaveOneEffect(t *testing.T) {
+func TestLostRepliesHaveOneEffect(t *testing.T) { bothWays(t, testLostReplies) }
+
+func testLostReplies(t *testing.T, shares bool, hc *http.Client) {
 	state := &node{effects: map[string]int{}, lose: 5}
-	a, b := newNode(t, state), newNode(t, state)
-	c, err := New(Config{Endpoints: []string{a.URL, b.URL}})
+	c, err := New(Config{Endpoints: []string{listen(t, state, shares), listen(t, state, shares)}, HTTPClient: hc})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,10 +218,11 @@ func TestLostRepliesHaveOneEffect(t *testing.T) {
 	}
 }
 
-func TestNamesArriveWhole(t *testing.T) {
+func TestNamesArriveWhole(t *testing.T) { bothWays(t, testNames) }
+
+func testNames(t *testing.T, shares bool, hc *http.Client) {
 	state := &node{effects: map[string]int{}}
-	srv := newNode(t, state)
-	c, err := New(Config{Endpoints: []string{srv.URL}})
+	c, err := New(Config{Endpoints: []string{listen(t, state, shares)}, HTTPClient: hc})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,11 +243,11 @@ func TestNamesArriveWhole(t *testing.T) {
 }
 
 // TestSilentServers accept connections and say nothing.
-func TestSilentServers(t *testing.T) {
-	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-	defer silent.Close()
-	state := &node{effects: map[string]int{}}
-	good := newNode(t, state)
+func TestSilentServers(t *testing.T) { bothWays(t, testSilent) }
+
+func testSilent(t *testing.T, shares bool, hc *http.Client) {
+	silent := listen(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), shares)
+	good := listen(t, &node{effects: map[string]int{}}, shares)
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -247,12 +257,12 @@ func TestSilentServers(t *testing.T) {
 		endpoints []string
 		want      error
 	}{
-		{[]string{silent.URL, good.URL}, nil},
-		{[]string{closed.Addr().String(), good.URL}, nil},
-		{[]string{silent.URL}, ErrUnknownOutcome},
+		{[]string{silent, good}, nil},
+		{[]string{closed.Addr().String(), good}, nil},
+		{[]string{silent}, ErrUnknownOutcome},
 		{[]string{closed.Addr().String()}, ErrUnavailable},
 	} {
-		c, err := New(Config{Endpoints: tt.endpoints, Timeout: 2 * time.Second})
+		c, err := New(Config{Endpoints: tt.endpoints, Timeout: 2 * time.Second, HTTPClient: hc})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -260,5 +270,70 @@ func TestSilentServers(t *testing.T) {
 			t.Errorf("%v: %v; want %v", tt.endpoints, err, tt.want)
 		}
 		_ = c.Close()
+	}
+}
+
+// TestNodeThatSharesNothing puts to a node of an older version, and to one that says
+// nothing to who asks for a shared connection.
+func TestNodeThatSharesNothing(t *testing.T) {
+	state := &node{effects: map[string]int{}}
+	for name, h := range map[string]http.Handler{
+		"older": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == multiplex.Path {
+				http.NotFound(w, r)
+				return
+			}
+			state.ServeHTTP(w, r)
+		}),
+		"broken": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == multiplex.Path {
+				panic(http.ErrAbortHandler)
+			}
+			state.ServeHTTP(w, r)
+		}),
+	} {
+		c, err := New(Config{Endpoints: []string{listen(t, h, false)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if rev, err := c.Put(t.Context(), "k", nil); rev != 7 || err != nil {
+				t.Errorf("%s: %d, %v", name, rev, err)
+			}
+		}
+		_ = c.Close()
+	}
+	if state.asked != 4 {
+		t.Errorf("asked %d times; want 4", state.asked)
+	}
+}
+
+// TestRepeatedByTransport has a node take a change and go down without an answer.
+// net/http then tries to send it once more, and its error is that of the attempt that
+// reached nobody. Found by prytany-jepsen in bad weather.
+func TestRepeatedByTransport(t *testing.T) {
+	var srv *httptest.Server
+	asked := 0
+	srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked == 1 {
+			w.Header().Set(api.HeaderRevision, "7")
+			return
+		}
+		_ = srv.Listener.Close()
+		panic(http.ErrAbortHandler)
+	}))
+	defer srv.Close()
+	c, err := New(Config{Endpoints: []string{srv.URL}, HTTPClient: &http.Client{Transport: &http.Transport{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Put(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := c.Put(ctx, "k", nil); !errors.Is(err, ErrUnknownOutcome) {
+		t.Errorf("%v; want an unknown outcome: the node has seen it", err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -95,15 +94,13 @@ func (s *prytany) Clients(at []int, whole bool) (Clients, error) {
 	for _, i := range at {
 		urls = append(urls, s.nodes.All[i].URL)
 	}
-	// As many connections as there are requests under way stay open.
-	hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4096, DisableCompression: true}}
-	out := &prytanyClients{http: hc}
+	out := &prytanyClients{}
 	for i := range urls {
 		ends := urls[i : i+1]
 		if whole {
 			ends = slices.Concat(urls[i:], urls[:i])
 		}
-		c, err := client.New(client.Config{Endpoints: ends, HTTPClient: hc})
+		c, err := client.New(client.Config{Endpoints: ends})
 		if err != nil {
 			return nil, err
 		}
@@ -112,10 +109,7 @@ func (s *prytany) Clients(at []int, whole bool) (Clients, error) {
 	return out, nil
 }
 
-type prytanyClients struct {
-	http *http.Client
-	all  []*client.Client
-}
+type prytanyClients struct{ all []*client.Client }
 
 func (c *prytanyClients) of(worker int) *client.Client { return c.all[worker%len(c.all)] }
 
@@ -138,7 +132,6 @@ func (c *prytanyClients) Close() {
 	for _, x := range c.all {
 		_ = x.Close() // has no sessions of its own
 	}
-	c.http.CloseIdleConnections()
 }
 
 type prytanySession struct {

@@ -13,14 +13,16 @@ import (
 )
 
 const (
-	// Path is where a connection is asked for, and Protocol what it is upgraded to.
-	Path     = "/v1/connection"
+	// Path is where a connection is asked for.
+	Path = "/v1/connection"
+	// Protocol is what it is upgraded to.
 	Protocol = "prytany-frames"
 
 	// MaxOpen bounds the requests of one connection that are not answered.
 	MaxOpen = 1024
-	// MaxBody bounds the bytes of a request's body, MaxReply those of an answer's.
-	MaxBody  = 1 << 20
+	// MaxBody bounds the bytes of a request's body.
+	MaxBody = 1 << 20
+	// MaxReply bounds the bytes of an answer's.
 	MaxReply = 1 << 20
 
 	// maxHead bounds the bytes of a head, as net/http's server does; a reader has

@@ -106,7 +106,9 @@ func (l *Link) Once(ctx context.Context, r Request, try time.Duration) (_ Reply,
 	resp, err := l.http.Do(req)
 	if err != nil {
 		l.blame(ctx, attempt, i, r)
-		return Reply{}, !refused(err) && (conn.Load() || !l.traced), err
+		// net/http sends a request with an Idempotency-Key again by itself when its
+		// connection breaks: that the second could not be made says nothing of the first.
+		return Reply{}, conn.Load() || !l.traced && !refused(err), err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))

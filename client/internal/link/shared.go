@@ -95,13 +95,16 @@ func (s *shared) make(m *making) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*connectFor)
 	defer cancel()
 	raw, err := s.dial(ctx, "tcp", s.host)
-	if err == nil {
+	reached := err == nil
+	if reached {
 		m.c, err = multiplex.NewClient(ctx, raw, s.host)
 	}
 	m.err = err
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.plain = errors.Is(err, multiplex.ErrPlain); s.plain {
+	// A node that can be reached and does not answer may stand still, or something
+	// between may not know what to do with the question: it is not asked again soon.
+	if s.plain = reached && err != nil; s.plain {
 		s.plainAt = s.now()
 	}
 	if err == nil {
