@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"time"
 )
@@ -112,7 +113,8 @@ func (c *Client) upgrade(host string) error {
 }
 
 // Do sends r and waits for the answer. sent is false only if the server certainly has
-// not looked at the request. Errors: [ErrOver], [ErrAborted], and the cause of the end
+// not looked at the request. Of what [httptrace] has, header fields and the end of the
+// request are told. Errors: [ErrOver], [ErrAborted], and the cause of the end
 // of ctx, which breaks the request off at the server too.
 func (c *Client) Do(ctx context.Context, r Request) (_ Reply, sent bool, err error) {
 	var own [1 << 10]byte
@@ -127,6 +129,7 @@ func (c *Client) Do(ctx context.Context, r Request) (_ Reply, sent bool, err err
 		calls.Put(w)
 		return Reply{}, false, err
 	}
+	tell(ctx, r.Header)
 	select {
 	case <-w.done:
 	case <-ctx.Done():
@@ -140,6 +143,22 @@ func (c *Client) Do(ctx context.Context, r Request) (_ Reply, sent bool, err err
 	w.reply, w.err, w.sent = Reply{}, nil, false
 	calls.Put(w)
 	return reply, sent, err
+}
+
+// tell tells who listens in by [httptrace] that a request is on its way.
+func tell(ctx context.Context, h http.Header) {
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace == nil {
+		return
+	}
+	if trace.WroteHeaderField != nil {
+		for name, values := range h {
+			trace.WroteHeaderField(name, values)
+		}
+	}
+	if trace.WroteRequest != nil {
+		trace.WroteRequest(httptrace.WroteRequestInfo{})
+	}
 }
 
 // begin puts a request among those that are to be written.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync"
@@ -101,7 +102,12 @@ func TestRequestIsWhole(t *testing.T) {
 			r.Header["If-Match"], r.ContentLength, body, err, r.Host, r.RequestURI)
 	})})
 	c := w.dial(t)
-	rep, sent, err := c.Do(t.Context(), Request{
+	var told []string
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		WroteHeaderField: func(name string, values []string) { told = append(append(told, name), values...) },
+		WroteRequest:     func(httptrace.WroteRequestInfo) { told = append(told, "all") },
+	})
+	rep, sent, err := c.Do(ctx, Request{
 		Method: http.MethodPut, Target: "/v1/config/a%2Fb?x=1",
 		Header: http.Header{"If-Match": {"1", "2"}}, Body: []byte("value"),
 	})
@@ -112,6 +118,9 @@ func TestRequestIsWhole(t *testing.T) {
 		"1", "2", w.Listener.Addr(), "/v1/config/a%2Fb?x=1")
 	if string(rep.Body) != want || rep.Status != http.StatusTeapot {
 		t.Errorf("%d %s; want 418 %s", rep.Status, rep.Body, want)
+	}
+	if want := []string{"If-Match", "1", "2", "all"}; !slices.Equal(told, want) {
+		t.Errorf("who listened heard %q; want %q", told, want)
 	}
 	if h := rep.Header; !slices.Equal(h["X-Two"], []string{"a", "b"}) || h.Get("ETag") != `"7"` || h.Get("X-Late") != "" {
 		t.Errorf("headers %q", h)
