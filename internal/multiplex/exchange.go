@@ -27,6 +27,8 @@ type exchange struct {
 	head   []byte // of the answer, once the status is known
 	body   []byte
 	large  bool // the handler wrote more than there may be
+
+	reserved int // bytes of body for which there is room
 }
 
 // rooms keeps the buffers of answers for those that come.
@@ -46,7 +48,7 @@ func (x *exchange) run() {
 	if x.large {
 		x.abort()
 	}
-	x.c.answer(x.id, x.head, x.body)
+	x.c.answer(x.id, x.head, x.body, x.reserved)
 	if cap(x.body) <= keepBuffer {
 		own.head, own.body = x.head, x.body
 		rooms.Put(own)
@@ -129,13 +131,18 @@ func (x *exchange) WriteHeader(status int) {
 	x.head = appendHeader(x.head, x.header)
 }
 
-// Write implements [http.ResponseWriter].
+// Write implements [http.ResponseWriter]. A client that takes no answers holds up those
+// who write some; not who has written a part already, for others may wait for that.
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
 	}
 	if x.large = x.large || len(x.body)+len(b) > MaxReply; x.large {
 		return 0, errLarge
+	}
+	if x.reserved == 0 {
+		x.c.out.reserve(len(b))
+		x.reserved = len(b)
 	}
 	x.body = append(x.body, b...)
 	return len(b), nil

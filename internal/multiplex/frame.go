@@ -20,15 +20,17 @@ const (
 
 	// MaxOpen bounds the requests of one connection that are not answered.
 	MaxOpen = 1024
-	// MaxBody bounds the bytes of a request's body.
-	MaxBody = 1 << 20
+	// MaxBody bounds the bytes of a request's body: a connection may have sent
+	// MaxOpen of them before one is looked at.
+	MaxBody = 64 << 10
 	// MaxReply bounds the bytes of an answer's.
 	MaxReply = 1 << 20
 
 	// maxHead bounds the bytes of a head, as net/http's server does; a reader has
 	// room for all of it.
 	maxHead = 32 << 10
-	// maxQueued is how many bytes may wait to be written before those who write wait.
+	// maxQueued is how many bytes of answers there may be before handlers that write
+	// more wait for the client to take some.
 	maxQueued = 4 << 20
 	// keepBuffer is the largest buffer that is kept for what is written next.
 	keepBuffer = 256 << 10

@@ -15,24 +15,36 @@ type queue struct {
 	timeout time.Duration // of one write
 
 	mu      sync.Mutex
-	changed sync.Cond // of busy, of too much waiting, and of dead; made when it is needed
+	changed sync.Cond // of busy, reserved and dead; L is set when it is waited for
 	next    []byte    // to be written
 	spare   []byte
 	busy    bool // somebody writes
 	dead    bool
+
+	reserved int // bytes of answers that are made, or wait to be written
+	leaving  int // of those, the ones in next
 }
 
-// send adds what add appends, and sees to it that it is written. If too much waits to
-// be written, it waits. What cannot be written any more is dropped.
-func (q *queue) send(add func([]byte) []byte) {
+// reserve makes room for n more bytes of answers. If there are too many, it waits until
+// the client has taken some, or is gone.
+func (q *queue) reserve(n int) {
 	q.mu.Lock()
-	for len(q.next) > maxQueued && !q.dead {
+	defer q.mu.Unlock()
+	for q.reserved > maxQueued && !q.dead {
 		q.wait()
 	}
+	q.reserved += n
+}
+
+// send adds what add appends, and sees to it that it is written; so many bytes were
+// reserved for it. What cannot be written any more is dropped.
+func (q *queue) send(reserved int, add func([]byte) []byte) {
+	q.mu.Lock()
 	if q.dead {
 		q.mu.Unlock()
 		return
 	}
+	q.leaving += reserved
 	q.next = add(q.next)
 	if q.busy {
 		q.mu.Unlock()
@@ -63,6 +75,8 @@ func (q *queue) write() {
 			return
 		}
 		q.next, q.spare = q.spare[:0], nil
+		taken := q.leaving
+		q.leaving = 0
 		q.mu.Unlock()
 		_ = q.w.SetWriteDeadline(time.Now().Add(q.timeout))
 		_, err := q.w.Write(b)
@@ -70,6 +84,7 @@ func (q *queue) write() {
 		if cap(b) <= keepBuffer {
 			q.spare = b
 		}
+		q.reserved -= taken
 		q.dead = q.dead || err != nil
 		q.changed.Broadcast()
 		q.mu.Unlock()

@@ -265,13 +265,13 @@ func (c *conn) worker(x *exchange) {
 	}
 }
 
-// answer sends the answer to a request.
-func (c *conn) answer(id uint64, head, body []byte) {
+// answer sends the answer to a request, for which so many bytes were reserved.
+func (c *conn) answer(id uint64, head, body []byte, reserved int) {
 	c.mu.Lock()
 	delete(c.open, id)
 	over := c.leaving && len(c.open) == 0
 	c.mu.Unlock()
-	c.out.send(func(b []byte) []byte { return appendFrame(b, kindReply, id, head, body) })
+	c.out.send(reserved, func(b []byte) []byte { return appendFrame(b, kindReply, id, head, body) })
 	if over {
 		c.finish()
 	}
@@ -287,7 +287,7 @@ func (c *conn) leave() {
 	c.leaving = true
 	last, over := c.last, len(c.open) == 0
 	c.mu.Unlock()
-	c.out.send(func(b []byte) []byte { return appendFrame(b, kindGoAway, last, nil, nil) })
+	c.out.send(0, func(b []byte) []byte { return appendFrame(b, kindGoAway, last, nil, nil) })
 	if over {
 		c.finish()
 	}
