@@ -49,6 +49,7 @@ func (n *Node) openHTTP() error {
 		CheckHost: ip != nil && ip.IsLoopback(),
 		Hosts:     n.cfg.Hosts,
 	})
+	n.metrics.WatchOpen(n.api.Open)
 	n.server, n.stopRequests = n.api.NewHTTPServer()
 	n.server.Handler = n.gate(n.grouped(n.server.Handler))
 	return nil
