@@ -15,6 +15,7 @@ const (
 	fewRoutines = 5        // and so many more
 	fewFiles    = 2        // of files that are open
 	slopeMost   = 1.0      // percent an hour
+	sure        = 3        // standard errors: the worst of some nodes is looked at, twice
 	changesMost = 10_000   // revisions whose events are kept
 	segment     = 16 << 20 // bytes of the log's files
 )
@@ -184,7 +185,7 @@ func (f *facts) judgeSlope(what string, size func(*sample) float64) verdict {
 			continue
 		}
 		told++
-		if least := (t.slope - 2*t.error) / t.mean; node == "" || least > surely {
+		if least := (t.slope - sure*t.error) / t.mean; node == "" || least > surely {
 			worst, node, surely = t, name, least
 		}
 	}
@@ -194,8 +195,8 @@ func (f *facts) judgeSlope(what string, size func(*sample) float64) verdict {
 	percent := 100 / worst.mean
 	return verdict{
 		What: what,
-		Figure: fmt.Sprintf("%+.1f ± %.1f %% an hour of %.0f MiB (two standard errors; %s, %d points; the worst of %d nodes that can be told)",
-			worst.slope*percent, 2*worst.error*percent, mib(worst.mean), node, worst.n, told),
+		Figure: fmt.Sprintf("%+.1f ± %.1f %% an hour of %.0f MiB (three standard errors; %s, %d points; the worst of %d nodes that can be told)",
+			worst.slope*percent, sure*worst.error*percent, mib(worst.mean), node, worst.n, told),
 		Bound: fmt.Sprintf("not surely above %.0f %% an hour", slopeMost),
 		OK:    surely*100 <= slopeMost,
 	}
