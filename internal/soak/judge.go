@@ -29,7 +29,7 @@ type facts struct {
 	before, after []sample // one of each node, while nothing happened
 	samples       []sample
 	faults        []struck
-	load          loadResult
+	load          workResult
 }
 
 // judge judges a soak.

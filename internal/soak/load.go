@@ -24,8 +24,8 @@ const (
 	prefix    = "soak/"
 )
 
-// A load is all clients of a soak.
-type load struct {
+// A workload is all clients of a soak.
+type workload struct {
 	c         *cluster
 	o         options
 	registers []*register
@@ -53,8 +53,8 @@ const (
 	badWatches = "watches"
 )
 
-func newLoad(c *cluster, o options) *load {
-	l := &load{c: c, o: o, kinds: map[string]*tally{}, wrong: map[string][]string{}}
+func newWorkload(c *cluster, o options) *workload {
+	l := &workload{c: c, o: o, kinds: map[string]*tally{}, wrong: map[string][]string{}}
 	for i := range 48 {
 		l.registers = append(l.registers, &register{key: fmt.Sprintf("%sr/%d", prefix, i)})
 	}
@@ -74,12 +74,12 @@ func newLoad(c *cluster, o options) *load {
 type operation struct {
 	name   string
 	weight int
-	do     func(*load, context.Context, *rand.Rand) ending
+	do     func(*workload, context.Context, *rand.Rand) ending
 }
 
 var operations = []operation{
-	{"get", 35, (*load).get}, {"put", 30, (*load).put}, {"transaction", 10, (*load).transact},
-	{"lock", 15, (*load).lock}, {"wait", 10, (*load).wait},
+	{"get", 35, (*workload).get}, {"put", 30, (*workload).put}, {"transaction", 10, (*workload).transact},
+	{"lock", 15, (*workload).lock}, {"wait", 10, (*workload).wait},
 }
 
 // An ending is how an operation ended.
@@ -93,7 +93,7 @@ const (
 )
 
 // run works until ctx ends and all clients have left.
-func (l *load) run(ctx context.Context) {
+func (l *workload) run(ctx context.Context) {
 	var all sync.WaitGroup
 	for i := range l.o.sessions {
 		all.Go(func() { l.live(ctx, i, l.dice(2, i)) })
@@ -110,12 +110,12 @@ func (l *load) run(ctx context.Context) {
 }
 
 // dice returns those of one client.
-func (l *load) dice(kind, i int) *rand.Rand {
+func (l *workload) dice(kind, i int) *rand.Rand {
 	return rand.New(rand.NewPCG(l.o.seed, uint64(kind)<<32|uint64(i)))
 }
 
 // operate begins an operation whenever one is due.
-func (l *load) operate(ctx context.Context) {
+func (l *workload) operate(ctx context.Context) {
 	sum := 0
 	for _, op := range operations {
 		sum += op.weight
@@ -147,7 +147,7 @@ func (l *load) operate(ctx context.Context) {
 	all.Wait()
 }
 
-func (l *load) count(kind string, e ending) {
+func (l *workload) count(kind string, e ending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.kinds[kind]
@@ -168,7 +168,7 @@ func (l *load) count(kind string, e ending) {
 }
 
 // breach notes that a promise was broken.
-func (l *load) breach(promise, format string, args ...any) {
+func (l *workload) breach(promise, format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.wrong[promise]) < maxWrong {
@@ -177,8 +177,8 @@ func (l *load) breach(promise, format string, args ...any) {
 	}
 }
 
-// A loadResult is what the clients found.
-type loadResult struct {
+// A workResult is what the clients found.
+type workResult struct {
 	kinds map[string]tally
 	wrong map[string][]string
 	late  int64
@@ -186,10 +186,10 @@ type loadResult struct {
 	keys  int
 }
 
-func (l *load) result() loadResult {
+func (l *workload) result() workResult {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := loadResult{kinds: map[string]tally{}, wrong: map[string][]string{}, late: l.late.Load(), sent: l.sent.Load(), keys: len(l.registers) + 2*len(l.pairs)}
+	r := workResult{kinds: map[string]tally{}, wrong: map[string][]string{}, late: l.late.Load(), sent: l.sent.Load(), keys: len(l.registers) + 2*len(l.pairs)}
 	for name, t := range l.kinds { //lint:ordered into a map
 		r.kinds[name] = *t
 	}
@@ -220,7 +220,7 @@ func (a answer) ending() ending {
 }
 
 // call sends a request to n; headers are names and values by turns.
-func (l *load) call(ctx context.Context, n *node, c *http.Client, method, path, body string, headers ...string) (a answer) {
+func (l *workload) call(ctx context.Context, n *node, c *http.Client, method, path, body string, headers ...string) (a answer) {
 	req, err := http.NewRequestWithContext(ctx, method, n.URL+path, strings.NewReader(body))
 	if err != nil {
 		panic(err) // the address is made here
@@ -244,7 +244,7 @@ func (l *load) call(ctx context.Context, n *node, c *http.Client, method, path, 
 }
 
 // any returns a node.
-func (l *load) any(dice *rand.Rand) *node { return l.c.nodes[dice.IntN(len(l.c.nodes))] }
+func (l *workload) any(dice *rand.Rand) *node { return l.c.nodes[dice.IntN(len(l.c.nodes))] }
 
 // value is something to write that says n.
 func value(n uint64) string { return fmt.Sprintf("%-*d", valueSize, n) }

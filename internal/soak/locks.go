@@ -52,12 +52,12 @@ func (k *lock) granted(fence, floor uint64) string {
 }
 
 // lock takes a lock, tells its fence to a resource, and lets go, nine times in ten.
-func (l *load) lock(ctx context.Context, dice *rand.Rand) ending {
+func (l *workload) lock(ctx context.Context, dice *rand.Rand) ending {
 	return l.grab(ctx, dice, l.locks[dice.IntN(len(l.locks))], "")
 }
 
 // wait waits for one of few locks, and gives up in half of all cases.
-func (l *load) wait(ctx context.Context, dice *rand.Rand) ending {
+func (l *workload) wait(ctx context.Context, dice *rand.Rand) ending {
 	if dice.IntN(2) == 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(100+dice.IntN(1400))*time.Millisecond)
@@ -66,7 +66,7 @@ func (l *load) wait(ctx context.Context, dice *rand.Rand) ending {
 	return l.grab(ctx, dice, l.waited[dice.IntN(len(l.waited))], "?wait=2s")
 }
 
-func (l *load) grab(all context.Context, dice *rand.Rand, k *lock, query string) ending {
+func (l *workload) grab(all context.Context, dice *rand.Rand, k *lock, query string) ending {
 	ctx, cancel := context.WithTimeout(all, patience)
 	defer cancel()
 	n, floor := l.any(dice), k.highest()
@@ -103,7 +103,7 @@ func life(dice *rand.Rand) time.Duration {
 }
 
 // live has one session after the other until ctx ends.
-func (l *load) live(ctx context.Context, i int, dice *rand.Rand) {
+func (l *workload) live(ctx context.Context, i int, dice *rand.Rand) {
 	if !sleep(ctx, time.Duration(dice.IntN(5000))*time.Millisecond) {
 		return
 	}
@@ -118,7 +118,7 @@ func (l *load) live(ctx context.Context, i int, dice *rand.Rand) {
 
 // session opens one, gives it an entry and a lock, keeps it alive and ends it. Three in
 // ten are left to run out.
-func (l *load) session(ctx context.Context, i int, dice *rand.Rand) ending {
+func (l *workload) session(ctx context.Context, i int, dice *rand.Rand) ending {
 	until := time.Now().Add(life(dice))
 	n := l.any(dice)
 	sent := time.Now()
@@ -154,14 +154,14 @@ func (l *load) session(ctx context.Context, i int, dice *rand.Rand) ending {
 }
 
 // short sends a request that is not broken off when the run ends.
-func (l *load) short(n *node, c *http.Client, method, path, body string, headers ...string) answer {
+func (l *workload) short(n *node, c *http.Client, method, path, body string, headers ...string) answer {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return l.call(ctx, n, c, method, path, body, headers...)
 }
 
 // watch attaches one watch after the other until ctx ends, and drops it.
-func (l *load) watch(ctx context.Context, _ int, dice *rand.Rand) {
+func (l *workload) watch(ctx context.Context, _ int, dice *rand.Rand) {
 	from := uint64(0)
 	if !sleep(ctx, time.Duration(dice.IntN(5000))*time.Millisecond) {
 		return
@@ -180,7 +180,7 @@ func (l *load) watch(ctx context.Context, _ int, dice *rand.Rand) {
 
 // follow reads one watch for a while. What it is told of comes in order, and nothing of
 // before from.
-func (l *load) follow(all context.Context, dice *rand.Rand, from uint64) (last uint64, e ending) {
+func (l *workload) follow(all context.Context, dice *rand.Rand, from uint64) (last uint64, e ending) {
 	ctx, cancel := context.WithTimeout(all, life(dice))
 	defer cancel()
 	n, path := l.any(dice), "/v1/watch/"+prefix

@@ -51,7 +51,7 @@ func (r *register) known() (version uint64, open bool) {
 }
 
 // put writes a register, one time in five under a key of its own.
-func (l *load) put(ctx context.Context, dice *rand.Rand) ending {
+func (l *workload) put(ctx context.Context, dice *rand.Rand) ending {
 	r := l.registers[dice.IntN(len(l.registers))]
 	if !r.mu.TryLock() {
 		return skipped
@@ -96,7 +96,7 @@ func (l *load) put(ctx context.Context, dice *rand.Rand) ending {
 }
 
 // get reads a register: what was acknowledged before must be seen.
-func (l *load) get(ctx context.Context, dice *rand.Rand) ending {
+func (l *workload) get(ctx context.Context, dice *rand.Rand) ending {
 	r := l.registers[dice.IntN(len(l.registers))]
 	least, _ := r.known()
 	v, e := l.read(ctx, l.any(dice), r.key)
@@ -107,7 +107,7 @@ func (l *load) get(ctx context.Context, dice *rand.Rand) ending {
 }
 
 // read returns the version of an entry, 0 if there is none.
-func (l *load) read(ctx context.Context, n *node, key string) (version uint64, e ending) {
+func (l *workload) read(ctx context.Context, n *node, key string) (version uint64, e ending) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	a := l.call(ctx, n, n.HTTP1, http.MethodGet, "/v1/config/"+key, "")
@@ -122,7 +122,7 @@ func (l *load) read(ctx context.Context, n *node, key string) (version uint64, e
 }
 
 // transact writes a pair.
-func (l *load) transact(ctx context.Context, dice *rand.Rand) ending {
+func (l *workload) transact(ctx context.Context, dice *rand.Rand) ending {
 	p := l.pairs[dice.IntN(len(l.pairs))]
 	if !p.mu.TryLock() {
 		return skipped
@@ -159,7 +159,7 @@ func (l *load) transact(ctx context.Context, dice *rand.Rand) ending {
 }
 
 // transacted takes the answer to the writing of a pair.
-func (l *load) transacted(p *pair, out api.Transacted) {
+func (l *workload) transacted(p *pair, out api.Transacted) {
 	if out.Succeeded {
 		for i, r := range []*register{&p.a, &p.b} {
 			if len(out.Results) != 2 || out.Results[i].Entry == nil || out.Results[i].Entry.Version != r.version+1 || out.Results[i].Entry.Revision <= r.revision {
@@ -179,7 +179,7 @@ func (l *load) transacted(p *pair, out api.Transacted) {
 }
 
 // verify reads everything at every node, and compares it with what was acknowledged.
-func (l *load) verify(ctx context.Context) {
+func (l *workload) verify(ctx context.Context) {
 	for _, n := range l.c.nodes {
 		for _, r := range l.registers {
 			if v, ok := l.surely(ctx, n, r.key); ok {
@@ -202,7 +202,7 @@ func (l *load) verify(ctx context.Context) {
 }
 
 // surely reads an entry, again and again if it must.
-func (l *load) surely(ctx context.Context, n *node, key string) (version uint64, ok bool) {
+func (l *workload) surely(ctx context.Context, n *node, key string) (version uint64, ok bool) {
 	for range 5 {
 		if v, e := l.read(ctx, n, key); e == done {
 			return v, true
@@ -212,7 +212,7 @@ func (l *load) surely(ctx context.Context, n *node, key string) (version uint64,
 	return 0, false
 }
 
-func (l *load) compare(at string, r *register, version uint64) {
+func (l *workload) compare(at string, r *register, version uint64) {
 	known, open := r.known()
 	if version == known || version == known+1 && open {
 		return

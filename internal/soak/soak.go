@@ -19,7 +19,7 @@ type soaked struct {
 	o       options
 	c       *cluster
 	begin   time.Time
-	load    *load
+	load    *workload
 	samples []sample
 	faults  []struck
 }
@@ -32,7 +32,7 @@ func soak(ctx context.Context, o options) ([]verdict, error) {
 		return nil, err
 	}
 	defer c.stop()
-	r := &soaked{o: o, c: c, load: newLoad(c, o)}
+	r := &soaked{o: o, c: c, load: newWorkload(c, o)}
 	if _, err := c.settle(ctx); err != nil {
 		return nil, err
 	}
