@@ -79,7 +79,7 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.csv, "csv", "", "soak: write all that was sampled into this `file`")
 	f.DurationVar(&o.overload, "overload", 20*time.Second, "overload: how long")
 	f.Float64Var(&o.factor, "factor", 10, "overload: how many times what the cluster does is offered")
-	f.IntVar(&o.clients, "clients", 30_000, "overload: how many requests wait for an answer at most; a node takes 16,384 into its log at a time, and 20,000 in all")
+	f.IntVar(&o.clients, "clients", 18_000, "overload: how many clients, each of which waits for one answer at a time; a node takes 16,384 requests into its log at a time. Each needs a file here, and the node one")
 	f.IntVar(&o.slow, "slow", 1000, "slow: how many connections; each needs a file here, and its node one")
 	f.IntVar(&o.rounds, "rounds", 3, "slow: how often clients are measured without and with them")
 	f.DurationVar(&o.round, "round", 10*time.Second, "slow: how long one measurement lasts")

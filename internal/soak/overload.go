@@ -45,9 +45,14 @@ func overload(ctx context.Context, o options) ([]verdict, error) {
 		return nil, err
 	}
 	say("overload: %d clients have %.0f writes a second done; offering %.0f a second for %v", probing, rate, rate*o.factor, o.overload)
-	f := &flood{n: before.leader, limit: int64(o.clients), client: wide()}
+	f, err := openFlood(ctx, before.leader, o.clients)
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
 	var resident atomic.Int64
-	again := time.Now()
+	begun := time.Now()
+	again := begun
 	watched, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	all.Go(func() { k.run(watched) })
@@ -80,10 +85,31 @@ func overload(ctx context.Context, o options) ([]verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := overloaded{capacity: rate, factor: o.factor, took: took, before: before.ballot, after: after.ballot, back: back,
+	why := ""
+	if before.ballot != after.ballot {
+		why = reasons(ctx, c, begun)
+	}
+	r := overloaded{why: why, capacity: rate, factor: o.factor, took: took, before: before.ballot, after: after.ballot, back: back,
 		resident: resident.Load(), open: open, waiting: waiting, renewed: int(k.renewed.Load()), expired: int(k.expired.Load()), late: time.Duration(k.late.Load())}
 	f.fill(&r)
 	return judgeOverload(r), nil
+}
+
+// reasons are why nodes wanted another leader since begun, by their own account.
+func reasons(ctx context.Context, c *cluster, begun time.Time) string {
+	var out []string
+	for _, n := range c.nodes {
+		all, err := fleet.Ask[api.NodeEvents](ctx, n.Process, n.probe, http.MethodGet, "/v1/events?limit=1000", "")
+		if err != nil {
+			continue
+		}
+		for _, e := range all.Events {
+			if at, err := time.Parse(time.RFC3339Nano, e.Time); err == nil && at.After(begun) && (e.Kind == "discontent" || e.Kind == "unfit") && len(out) < 4 {
+				out = append(out, e.Text)
+			}
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // wide is a client whose many requests share few connections.
@@ -116,69 +142,6 @@ func capacity(ctx context.Context, n *node) (float64, error) {
 		return 0, fmt.Errorf("the cluster does %.1f writes a second", rate)
 	}
 	return rate, ctx.Err()
-}
-
-// A flood is writes that are sent when they are due, whatever became of those before.
-type flood struct {
-	n      *node
-	client *http.Client
-	limit  int64
-
-	open, sent, unsent, failed, noRetryAfter atomic.Int64
-
-	mu       sync.Mutex
-	statuses map[int][]time.Duration
-}
-
-// run sends so many a second for so long, and returns how long that took.
-func (f *flood) run(ctx context.Context, rate float64, last time.Duration) time.Duration {
-	f.statuses = map[int][]time.Duration{}
-	begin := time.Now()
-	var all sync.WaitGroup
-	due := 0
-	for sleep(ctx, time.Millisecond) && time.Since(begin) < last {
-		for now := int(time.Since(begin).Seconds() * rate); due < now; due++ {
-			if f.open.Load() >= f.limit {
-				f.unsent.Add(1)
-				continue
-			}
-			f.open.Add(1)
-			f.sent.Add(1)
-			i := due
-			all.Go(func() {
-				defer f.open.Add(-1)
-				f.one(ctx, i)
-			})
-		}
-	}
-	took := time.Since(begin)
-	all.Wait()
-	f.client.CloseIdleConnections()
-	return took
-}
-
-// one sends one write.
-func (f *flood) one(ctx context.Context, i int) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, fmt.Sprintf("%s/v1/config/overload/%d", f.n.URL, i%1000), http.NoBody)
-	if err != nil {
-		panic(err) // the address is made here
-	}
-	begin := time.Now()
-	resp, err := f.client.Do(req)
-	if err != nil {
-		f.failed.Add(1)
-		return
-	}
-	_ = resp.Body.Close()
-	took := time.Since(begin)
-	if refusal(resp.StatusCode) && resp.Header.Get("Retry-After") == "" {
-		f.noRetryAfter.Add(1)
-	}
-	f.mu.Lock()
-	f.statuses[resp.StatusCode] = append(f.statuses[resp.StatusCode], took)
-	f.mu.Unlock()
 }
 
 func refusal(status int) bool {
@@ -249,9 +212,11 @@ type overloaded struct {
 	took             time.Duration
 	sent, unsent     int64
 	failed           int64                   // no answer at all
+	first            error                   // of those
 	noRetryAfter     int64                   // refusals that do not say when to come again
 	statuses         map[int][]time.Duration // how long answers took
 	before, after    string                  // ballots
+	why              string                  // nodes wanted another leader
 	back             time.Duration           // what one write took right after it
 	resident         int64                   // of the leader, at most
 	open, waiting    float64                 // requests at the leader, and of them in the log, at most
@@ -260,7 +225,8 @@ type overloaded struct {
 }
 
 func (f *flood) fill(r *overloaded) {
-	r.sent, r.unsent, r.failed, r.noRetryAfter, r.statuses = f.sent.Load(), f.unsent.Load(), f.failed.Load(), f.noRetryAfter.Load(), f.statuses
+	r.sent, r.unsent, r.failed, r.noRetryAfter = f.sent.Load(), f.unsent.Load(), f.failed.Load(), f.noRetryAfter.Load()
+	r.statuses, r.first = f.statuses, f.first
 }
 
 // refusedWithin is within what a refusal must come in half of all cases: the one who is
@@ -284,9 +250,9 @@ func judgeOverload(r overloaded) []verdict {
 	out := []verdict{
 		{What: "overload", Figure: fmt.Sprintf("%.0f writes a second are done for %d clients; %.0f a second were due for %v, of which %d were sent and %d found all clients waiting",
 			r.capacity, probing, offered, r.took.Round(time.Second), r.sent, r.unsent)},
-		{What: "… what came of them", Figure: fmt.Sprintf("%d done, %.0f a second, after %v in the middle; %d refused%s; %d without an answer; at the leader at most %.0f were open, %.0f of them in the log, %.0f MiB resident; a write right after it took %v",
-			len(doneIn), float64(len(doneIn))/r.took.Seconds(), median(doneIn).Round(time.Millisecond), len(refusals), other, r.failed, r.open, r.waiting, mib(float64(r.resident)), r.back.Round(time.Millisecond))},
-		{"… the leader stays", fmt.Sprintf("ballot %s before, %s after", r.before, r.after), "the same", r.before == r.after},
+		{What: "… what came of them", Figure: fmt.Sprintf("%d done, %.0f a second, after %v in the middle; %d refused%s; %d without an answer%s; at the leader at most %.0f were open, %.0f of them in the log, %.0f MiB resident; a write right after it took %v",
+			len(doneIn), float64(len(doneIn))/r.took.Seconds(), median(doneIn).Round(time.Millisecond), len(refusals), other, r.failed, because(r.first), r.open, r.waiting, mib(float64(r.resident)), r.back.Round(time.Millisecond))},
+		{"… the leader stays", strings.TrimSuffix(fmt.Sprintf("ballot %s before, %s after: %s", r.before, r.after, r.why), ": "), "the same", r.before == r.after},
 		{"… held keepalives", fmt.Sprintf("%d answered, the slowest %v beyond the %v that they are held; %d of %d sessions expired", r.renewed, r.late.Round(time.Millisecond), keeperIn, r.expired, keepers),
 			fmt.Sprintf("none expires, at most %v beyond", keeperTTL-keeperIn), r.expired == 0 && r.renewed > 0 && r.late <= keeperTTL-keeperIn},
 	}
