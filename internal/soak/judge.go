@@ -13,6 +13,7 @@ import (
 const (
 	growth      = 1.02     // of goroutines, when all clients have left
 	fewRoutines = 5        // and so many more
+	spareHeap   = 8        // MiB
 	fewFiles    = 2        // of files that are open
 	slopeMost   = 1.0      // percent an hour
 	sure        = 3        // standard errors: the worst of some nodes is looked at, twice
@@ -128,7 +129,12 @@ func (f *facts) judgeEnd() []verdict {
 	files := f.worst("open files after clients have left, those of the log apart", func(s sample) (float64, float64) {
 		return float64(s.Files), float64(was[s.Node].Files + fewFiles)
 	}, func(s sample) float64 { return float64(was[s.Node].Files) })
-	out := []verdict{routines, files, f.judgeTables()}
+	// Nodes that have the same keep as much, whatever they have been through.
+	heap := f.worst("MiB of live heap after clients have left", func(s sample) (float64, float64) {
+		return mib(s.Heap), mib(was[s.Node].Heap+(s.Slots+s.Changes)*f.perSlot(&s)+s.State) + spareHeap
+	}, func(s sample) float64 { return mib(was[s.Node].Heap) })
+	heap.Bound += ": as before, and what slots, events and entries hold"
+	out := []verdict{routines, files, f.judgeTables(), heap}
 	changes := f.worst("revisions whose events are kept", func(s sample) (float64, float64) { return s.Changes, changesMost }, nil)
 	entries := f.worst("entries", func(s sample) (float64, float64) { return s.Entries, float64(f.load.keys) }, nil)
 	return append(out, changes, entries)
@@ -190,7 +196,7 @@ func (f *facts) judgeSlope(what string, size func(*sample) float64) verdict {
 		}
 	}
 	if node == "" {
-		return verdict{What: what, Figure: fmt.Sprintf("cannot be told: too few collections in processes that lasted longer than %v", f.warm)}
+		return verdict{What: what, Figure: fmt.Sprintf("cannot be told: too few collections in processes that lasted longer than %v, or a bounded table filled up all the while", f.warm)}
 	}
 	percent := 100 / worst.mean
 	return verdict{
@@ -232,29 +238,39 @@ func (f *facts) points(size func(*sample) float64) map[string][]point {
 	return out
 }
 
+// perSlot is about how many bytes a slot holds: what clients sent, and what is around it.
+func (f *facts) perSlot(s *sample) float64 {
+	const around = 512
+	if all := s.First + s.Slots; all > 0 {
+		return around + float64(f.load.sent)/all
+	}
+	return around
+}
+
 // judgeDisk judges the largest data directory by what it may have: the log's spare
-// files, five times what is live in it, a snapshot beside the one before.
+// files, five times what is live in it, two snapshots, with the events that are kept. What
+// was live a moment ago counts: the log's files are given back bit by bit.
 func (f *facts) judgeDisk() verdict {
 	var worst sample
 	first, bound := 0.0, 0.0
-	for _, s := range f.samples {
+	slots := map[string]float64{}
+	for i := range f.samples {
+		s := &f.samples[i]
 		if s.Error != "" {
 			continue
 		}
-		first = max(first, s.First)
-		slot := 512.0
-		if all := s.First + s.Slots; all > 0 {
-			slot += float64(f.load.sent) / all
-		}
-		if most := 3*segment + 5*s.Slots*slot + 3*s.State + segment; worst.Node == "" || s.Dir-most > worst.Dir-bound {
-			worst, bound = s, most
+		first, slots[s.Node] = max(first, s.First), max(slots[s.Node], s.Slots)
+		each := f.perSlot(s)
+		most := 4*segment + 5*slots[s.Node]*each + 3*(s.State+s.Changes*each)
+		if worst.Node == "" || s.Dir-most > worst.Dir-bound {
+			worst, bound = *s, most
 		}
 	}
 	figure := fmt.Sprintf("%.0f MiB, %s after %v; the log begins at slot %.0f", mib(worst.Dir), worst.Node, worst.At.Round(time.Second), first)
 	if first <= 1 {
 		figure += ": nothing was cut off it yet"
 	}
-	return verdict{"data directory", figure, fmt.Sprintf("at most %.0f MiB: spare files, five times the %.0f slots that are kept, snapshots", mib(bound), worst.Slots), worst.Dir <= bound}
+	return verdict{"data directory", figure, fmt.Sprintf("at most %.0f MiB: spare files, five times the %.0f slots that were kept, snapshots", mib(bound), slots[worst.Node]), worst.Dir <= bound}
 }
 
 // peaks tells the most that there was of everything.

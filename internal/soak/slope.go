@@ -17,8 +17,10 @@ type trend struct {
 	n     int
 }
 
-// fewest is how many points a trend needs.
-const fewest = 30
+const (
+	fewest = 30   // points that a trend needs
+	apart  = 0.05 // of time, which must not go along with a table: where one fills up all the while, nothing can be told
+)
 
 // fit finds by least squares how the value grows with time by itself: beside what tables
 // with a bound explain, which fill up for longer than a short run lasts. What these and
@@ -58,7 +60,7 @@ func fit(points []point) (t trend, ok bool) {
 		subtract(value, b)
 	}
 	free, own := float64(n-2-len(basis)), dot(at, at)
-	if free < 3 || own <= 1e-6*whole || own == 0 {
+	if free < 3 || own <= apart*whole {
 		return t, false
 	}
 	t.slope, t.n = dot(at, value)/own, n
