@@ -129,9 +129,10 @@ func (f *facts) judgeEnd() []verdict {
 	files := f.worst("open files after clients have left, those of the log apart", func(s sample) (float64, float64) {
 		return float64(s.Files), float64(was[s.Node].Files + fewFiles)
 	}, func(s sample) float64 { return float64(was[s.Node].Files) })
-	// Nodes that have the same keep as much, whatever they have been through.
+	// Nodes that have the same keep as much, whatever they have been through; of events that
+	// are gone a quarter as many are there for a while.
 	heap := f.worst("MiB of live heap after clients have left", func(s sample) (float64, float64) {
-		return mib(s.Heap), mib(was[s.Node].Heap+(s.Slots+s.Changes)*f.perSlot(&s)+s.State) + spareHeap
+		return mib(s.Heap), mib(was[s.Node].Heap+(s.Slots+1.25*s.Changes)*f.perSlot(&s)+s.State) + spareHeap
 	}, func(s sample) float64 { return mib(was[s.Node].Heap) })
 	heap.Bound += ": as before, and what slots, events and entries hold"
 	out := []verdict{routines, files, f.judgeTables(), heap}
