@@ -65,7 +65,7 @@ func overload(ctx context.Context, o options) ([]verdict, error) {
 	})
 	open, waiting := 0.0, 0.0
 	all.Go(func() {
-		for sleep(watched, 500*time.Millisecond) {
+		for sleep(watched, 2*time.Second) {
 			s := before.leader.take(watched, again)
 			say("overload: %v: %.0f open, %.0f in the log, %.0f goroutines %s", s.At.Round(time.Millisecond), s.Tables["open requests"], s.Tables["requests in the log"], s.Goroutines, s.Error)
 			open, waiting = max(open, s.Tables["open requests"]), max(waiting, s.Tables["requests in the log"])
