@@ -109,6 +109,14 @@ bench-compare: ## compare the micro-benchmarks WHAT with those of commit BASE, b
 failover: build ## measure leader failures with real processes in network namespaces
 	$(GO) run ./internal/failover -prytany bin/prytany
 
+# For `make soak`: how long, and further flags, such as SOAK='-parts slow -slow 10000'.
+SOAKTIME    ?= 10m
+SOAK        ?=
+
+.PHONY: soak
+soak: build ## work on five nodes for SOAKTIME under mild faults, then overload three, and judge what is left
+	$(GO) run ./internal/soak -prytany bin/prytany -for $(SOAKTIME) $(SOAK)
+
 # Where runs of `make jepsen` leave their histories and reports, and the binary that
 # they test: as released, but for clocks that can be broken.
 JEPSEN_OUT  ?= jepsen-out

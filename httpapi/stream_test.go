@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -278,10 +279,20 @@ func TestRooms(t *testing.T) {
 		if f.count() != 7 {
 			t.Errorf("%d calls", f.count())
 		}
+		if got, want := s.Open(), map[string]int{"normal": 1, "keepalive": 1, "stream": 2, "held": 3}; !maps.Equal(got, want) {
+			t.Errorf("open are %v; want %v", got, want)
+		}
 		for target, limit := range map[string]string{"GET /v1/config/a": "1", "GET /v1/elections/a": "1", "PUT /v1/sessions/a": "1", "GET /v1/watch": "2", "PUT /v1/sessions/b?hold=5s": "3"} {
 			method, target, _ := strings.Cut(target, " ")
 			if p := problemIn(t, send(t, s, method, target, "")); p.Code != api.CodeOverloaded || p.Limit != limit || f.count() != 7 {
 				t.Errorf("%s %s: %+v", method, target, p)
+			}
+		}
+		cancel()
+		synctest.Wait()
+		for class, n := range s.Open() {
+			if n != 0 {
+				t.Errorf("%d requests of class %s are still counted when all have ended", n, class)
 			}
 		}
 	})

@@ -258,8 +258,14 @@ func TestAnswersAreForgottenByTheLeadersClock(t *testing.T) {
 	since := w.m.revision
 	put(Request{ID: "y", Own: true})
 	w.lead(b(2))
+	if n := w.m.Counts(); n.Answers != 1 || n.Own != 2 {
+		t.Errorf("%+v; want one answer to a caller's key and two to our own", n)
+	}
 	w.now += keepOwn + second
 	w.lead(b(2))
+	if n := w.m.Counts(); n.Answers != 1 || n.Own != 0 {
+		t.Errorf("%+v; want the answer to the caller's key alone", n)
+	}
 	if got := put(Request{ID: "y", Own: true, Retry: true, Since: since}); got.Code != OutcomeUnknown {
 		t.Errorf("a retry whose answer is forgotten: %+v; want refused as unknown", got)
 	}

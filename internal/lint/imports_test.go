@@ -66,6 +66,7 @@ var may = map[string][]string{
 	"internal/cluster":             {"internal/node"},
 	"internal/scale":               {"internal/api", "internal/scale/fleet"},
 	"internal/scale/*":             {"internal/api", "internal/scale/fleet"},
+	"internal/soak":                {"internal/api", "internal/load", "internal/scale/fleet"},
 	"internal/load":                {},
 	"internal/fault":               {},
 	"internal/fault/clockfile":     {},

@@ -333,9 +333,9 @@ func (n *Node) groupStates() []obs.GroupState {
 		}
 		c := s.machine.Counts()
 		out = append(out, obs.GroupState{
-			Group: g.Group, Applied: g.Applied, Revision: s.machine.Revision(), InFlight: g.InFlight,
+			Group: g.Group, Applied: g.Applied, Revision: s.machine.Revision(), InFlight: g.InFlight, Waiting: g.Waiting,
 			Sessions: c.Sessions, Locks: c.Locks, Waiters: c.Waiters, Entries: c.Entries,
-			Fences: c.Fences, Changes: c.Changes, Bytes: c.Bytes,
+			Fences: c.Fences, Changes: c.Changes, Answers: c.Answers, Own: c.Own, Bells: c.Bells, Bytes: c.Bytes,
 		})
 	}
 	return out

@@ -50,6 +50,7 @@ func (n *Node) openHTTP() error {
 		CheckHost: ip != nil && ip.IsLoopback(),
 		Hosts:     n.cfg.Hosts,
 	})
+	n.metrics.WatchOpen(n.api.Open)
 	n.server, n.stopRequests = n.api.NewHTTPServer()
 	n.shared = multiplex.NewServer(multiplex.ServerConfig{Handler: n.gate(n.grouped(n.server.Handler))})
 	n.server.Handler = n.shared

@@ -34,8 +34,10 @@ func busy(t *testing.T, level slog.Level) (*Metrics, *bytes.Buffer) {
 	m.ObserveHandOver(2, true)
 	m.ObserveFsync(400 * time.Microsecond)
 	m.WatchGroups(func() []GroupState {
-		return []GroupState{{Group: paxos.Main, Applied: 41, Revision: 40, InFlight: 1, Sessions: 2, Locks: 3, Waiters: 4, Entries: 5, Bytes: 6}}
+		return []GroupState{{Group: paxos.Main, Applied: 41, Revision: 40, InFlight: 1, Sessions: 2, Locks: 3, Waiters: 4, Entries: 5, Bytes: 6,
+			Waiting: 7, Answers: 8, Own: 9, Bells: 10}}
 	}, func() Totals { return Totals{Here: 3, Leads: 2, Leaderless: 1, Known: 9} })
+	m.WatchOpen(func() map[string]int { return map[string]int{"normal": 3, "stream": 4} })
 	return m, &log
 }
 
@@ -86,6 +88,13 @@ func TestScrape(t *testing.T) {
 		`prytany_waiters{group="main"} 4`,
 		`prytany_config_entries{group="main"} 5`,
 		`prytany_state_bytes{group="main"} 6`,
+		`prytany_waiting_requests{group="main"} 7`,
+		`prytany_kept_answers{group="main"} 8`,
+		`prytany_kept_own_answers{group="main"} 9`,
+		`prytany_subscriptions{group="main"} 10`,
+		`prytany_http_open_requests{class="normal"} 3`,
+		`prytany_http_open_requests{class="stream"} 4`,
+		"go_gc_heap_live_bytes",
 		"go_goroutines",
 	} {
 		if !strings.Contains(text, want) {
@@ -116,7 +125,7 @@ func TestLint(t *testing.T) {
 // Labels come from sets that clients cannot grow.
 func TestLabels(t *testing.T) {
 	m, _ := busy(t, slog.LevelDebug)
-	allowed := map[string]bool{"group": true, "event": true, "peer": true, "to": true, "outcome": true, "route": true, "code": true, "le": true,
+	allowed := map[string]bool{"group": true, "event": true, "peer": true, "to": true, "outcome": true, "class": true, "route": true, "code": true, "le": true,
 		"version": true, "goversion": true}
 	label := regexp.MustCompile(`[{,]([a-z_]+)="`)
 	for line := range strings.Lines(scrape(t, m)) {

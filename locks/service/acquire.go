@@ -151,7 +151,7 @@ func (s *Service) served(ctx context.Context, c *locks.AcquireCommand, res locks
 // granted meanwhile, that counts.
 func (s *Service) giveUp(ctx context.Context, c *locks.AcquireCommand, res locks.Result, start time.Time) (locks.Grant, locks.Meta, error) {
 	cancel := &locks.CancelCommand{Request: c.Request, Lock: c.Lock, Session: res.Session}
-	end, meta, err := s.propose(context.WithoutCancel(ctx), cancel, &locks.Request{})
+	end, meta, err := s.insist(context.WithoutCancel(ctx), cancel)
 	if err == nil {
 		return s.served(ctx, c, res, end.Fence, start, meta)
 	}
@@ -178,12 +178,12 @@ func (s *Service) abandon(c *locks.AcquireCommand, session string) {
 	cancel := &locks.CancelCommand{Request: c.Request, Lock: c.Lock, Session: session}
 	go func() {
 		defer func() { <-s.abandoned }()
-		end, _, err := s.propose(context.Background(), cancel, &locks.Request{})
+		end, _, err := s.insist(context.Background(), cancel)
 		if err != nil || end.Fence == 0 || !c.Request.Own {
 			return
 		}
 		// Releasing twice does no harm: the fence is over then.
-		_, _, _ = s.propose(context.Background(), &locks.ReleaseCommand{Lock: c.Lock, Fence: end.Fence, Session: session}, &locks.Request{})
+		_, _, _ = s.insist(context.Background(), &locks.ReleaseCommand{Lock: c.Lock, Fence: end.Fence, Session: session})
 	}()
 }
 

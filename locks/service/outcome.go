@@ -12,8 +12,20 @@ import (
 
 // propose has cmd applied, under r, which is cmd's own request. It repeats
 // until the outcome is known or time is up: the machine knows a repetition by
-// its id.
+// its id. What is refused because there is too much to do is not repeated, unless
+// an earlier attempt may have been taken: to wait here would be a second queue in
+// front of the one that is full.
 func (s *Service) propose(ctx context.Context, cmd locks.Command, r *locks.Request) (locks.Result, locks.Meta, error) {
+	return s.repeat(ctx, cmd, r, false)
+}
+
+// insist is propose for what nobody else will ask for again: that something be
+// taken back.
+func (s *Service) insist(ctx context.Context, cmd locks.Command) (locks.Result, locks.Meta, error) {
+	return s.repeat(ctx, cmd, &locks.Request{}, true)
+}
+
+func (s *Service) repeat(ctx context.Context, cmd locks.Command, r *locks.Request, insist bool) (locks.Result, locks.Meta, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()
 	r.Since = s.machine.Revision()
@@ -30,8 +42,11 @@ func (s *Service) propose(ctx context.Context, cmd locks.Command, r *locks.Reque
 			}
 			return res, meta, nil
 		}
-		if code := classify(err); code == locks.OutcomeUnknown {
+		switch code := classify(err); {
+		case code == locks.OutcomeUnknown:
 			r.Retry = true
+		case code == locks.Overloaded && !r.Retry && !insist:
+			return locks.Result{}, locks.Meta{}, gaveUp(ctx, err, false)
 		}
 		if !pause(ctx, err) {
 			return locks.Result{}, locks.Meta{}, gaveUp(ctx, err, r.Retry)
@@ -158,14 +173,15 @@ func (s *Service) askOnce(ctx context.Context, q locks.Question, timeout time.Du
 // list that does not matter.
 func ending(ls []locks.Lease) bool { return len(ls) == 1 && ls[0].State == locks.LeaseEnding }
 
-// barrier makes what follows a linearizable read of the local machine.
+// barrier makes what follows a linearizable read of the local machine. As a change,
+// it is refused at once where there is too much to do.
 func (s *Service) barrier(ctx context.Context) error {
 	for {
 		err := s.cfg.Log.Barrier(ctx)
 		if err == nil {
 			return nil
 		}
-		if !pause(ctx, err) {
+		if errors.Is(err, paxos.ErrOverloaded) || !pause(ctx, err) {
 			return noAnswer(ctx, err)
 		}
 	}

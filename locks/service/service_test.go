@@ -66,6 +66,22 @@ func TestChangeHasOneEffect(t *testing.T) {
 			}
 			return &paxos.NotLeaderError{}
 		}, "code 12", 0},
+		{"unknown once, then overloaded", func(n int, _ func()) error {
+			if n == 1 {
+				return paxos.ErrUnknownOutcome
+			}
+			return paxos.ErrOverloaded
+		}, "code 12", 0},
+		{"unknown and done, then overloaded for a while", func(n int, do func()) error {
+			if n == 1 {
+				do()
+				return paxos.ErrUnknownOutcome
+			}
+			if n < 5 {
+				return paxos.ErrOverloaded
+			}
+			return nil
+		}, "ok", 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -89,6 +105,33 @@ func TestChangeHasOneEffect(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestOverloadedIsAnsweredAtOnce: who is refused because too much is asked hears it when
+// there is time to ask another node. To give a place back is tried again.
+func TestOverloadedIsAnsweredAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l, _ := held(t)
+		waiter := acquire(t, s, Acquire{Name: "l", TTL: time.Hour, Wait: time.Second})
+		synctest.Wait()
+		begin, from := time.Now(), l.n
+		l.propose = func(n int, _ func()) error {
+			if n < from+8 {
+				return paxos.ErrOverloaded
+			}
+			return nil
+		}
+		if _, _, _, err := s.Put(t.Context(), Put{Key: "k"}); codeOf(err) != "code 11" || time.Since(begin) != 0 {
+			t.Errorf("a change: %v after %v; want overloaded at once", err, time.Since(begin))
+		}
+		l.barrier = paxos.ErrOverloaded
+		if _, _, err := s.Get(t.Context(), "k", Read{}); codeOf(err) != "code 11" || time.Since(begin) != 0 {
+			t.Errorf("a read: %v after %v; want overloaded at once", err, time.Since(begin))
+		}
+		if g := <-waiter; codeOf(g.err) != "code 2" || len(l.lock("l").Waiters) != 0 {
+			t.Errorf("who gives up: %+v; want that nobody waits", g)
+		}
+	})
 }
 
 func TestRefusalDoesNotBindAnEarlierAttempt(t *testing.T) {

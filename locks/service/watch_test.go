@@ -420,12 +420,20 @@ func TestClosedStreamsLeaveNothing(t *testing.T) {
 	l := newFakeLog()
 	s := newService(l)
 	var all []Stream
+	defer func() {
+		if n := l.m.Counts().Bells; n != 0 {
+			t.Errorf("%d bells are counted when all streams are closed", n)
+		}
+	}()
 	for i := range 10_000 {
 		w, _, err := s.Watch(t.Context(), Watch{Prefix: "abcdefghij"[:i%10], Exact: i%10 > 5})
 		if err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, w)
+	}
+	if n := l.m.Counts().Bells; n < 6000 { // some watch the same name
+		t.Errorf("%d bells are counted for 10,000 streams, most of which watch a prefix", n)
 	}
 	for i, w := range all {
 		switch i {

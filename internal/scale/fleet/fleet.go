@@ -116,6 +116,18 @@ func (p *Process) End(sig os.Signal) error {
 	return nil
 }
 
+// Signal sends a node a signal. It does not wait for what comes of it.
+func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
+
+// PID is the process of a node that runs.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Dir is where a node keeps its data.
+func (c *Cluster) Dir(p *Process) string { return filepath.Join(c.dir, p.Name) }
+
+// Log is the end of what a node has written since it was started last.
+func (p *Process) Log() string { return p.log.String() }
+
 // A tail keeps the end of what was written to it.
 type tail struct {
 	mu   sync.Mutex

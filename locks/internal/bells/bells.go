@@ -70,6 +70,13 @@ func (n *Bells[T]) Subscribe(t T) (r Ring, cancel func()) {
 	}
 }
 
+// Len returns how many topics and revisions are waited for.
+func (n *Bells[T]) Len() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.rings) + len(n.levels)
+}
+
 // Touch says that t has changed, as change number at.
 func (n *Bells[T]) Touch(t T, at uint64) {
 	n.mu.Lock()

@@ -37,6 +37,9 @@ func (p *Prefixes) Subscribe(prefix string) (r Ring, cancel func()) {
 	}
 }
 
+// Len returns how many subscriptions there are.
+func (p *Prefixes) Len() int { return int(p.watched.Load()) }
+
 // Touch says that something has happened to name, as change number at. It costs as much as there are
 // prefixes of different lengths, however many subscriptions there are.
 func (p *Prefixes) Touch(name string, at uint64) {

@@ -75,8 +75,8 @@ func (h *History) drop(more func(c *Change) bool) {
 	}
 	h.changes, h.gone = h.changes[n:], h.gone+n
 	// Readers look at the array without a lock, so it is left as it is. To let go
-	// of what has left, it is replaced before that is more than what stays.
-	if h.gone > len(h.changes) {
+	// of what has left, it is replaced before that is more than a quarter of what stays.
+	if 4*h.gone > len(h.changes) {
 		h.changes, h.gone = slices.Clone(h.changes), 0
 	}
 }
