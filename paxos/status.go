@@ -55,6 +55,16 @@ func (g *Group) Recovered() (decided Slot, ok bool) {
 	return g.decided, g.lead != nil && g.decided >= g.lead.top
 }
 
+// Proposed returns how many slots this member, if it leads, has proposed anew and
+// does not know to be chosen yet. What it has inherited does not count.
+func (g *Group) Proposed() int {
+	l := g.lead
+	if l == nil {
+		return 0
+	}
+	return int(l.next - 1 - max(g.decided, l.top))
+}
+
 // Holds reports whether this member leads, nothing that it has proposed waits to
 // be chosen, and node, another voter that follows its ballot, has voted for all
 // of it and is not catching up.

@@ -25,8 +25,38 @@ func (h *Host) route(g *group, candidate bool) {
 	g.changes = nil
 	w := h.wayTo(g)
 	g.proposals = h.routeAll(g, g.proposals, w)
-	g.reads = h.routeAll(g, g.reads, w)
+	on, stay := h.barriers(g, w)
+	g.reads = append(stay, h.routeAll(g, on, w)...)
 }
+
+// barriers makes one question to the leader of all local barriers that wait, and
+// returns what is to be sent on now. While a question has no answer the next one waits,
+// which is then for all that have come meanwhile.
+func (h *Host) barriers(g *group, w way) (now, stay []*request) {
+	var first *request
+	wait := g.asks() && !g.slowReads
+	for _, r := range g.reads {
+		switch {
+		case r.kind != KindBarrier || r.from != 0 || r.finished || r.tried == g.round || !w.direct && w.relay == 0:
+			now = append(now, r) // as any other
+		case wait:
+			stay = append(stay, r)
+		case first == nil:
+			first = r
+			now = append(now, r)
+		default:
+			r.tried = g.round
+			first.mates = append(first.mates, r)
+		}
+	}
+	if first != nil {
+		g.asked = first
+	}
+	return now, stay
+}
+
+// asks reports whether a question for barriers has no answer yet.
+func (g *group) asks() bool { return g.asked != nil && !g.asked.finished && g.asked.sentID != 0 }
 
 // A way is how to reach a group's leader.
 type way struct {
@@ -79,6 +109,7 @@ func (h *Host) forward(r *request, to synod.NodeID, hops uint8) {
 // the leader must not pass it back and forth. A peer keeps its own requests.
 func (h *Host) again(r *request) {
 	g := r.group
+	defer h.againAll(r.split())
 	if r.finished || r.own || r.from != 0 || r.kind == kindChange {
 		h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
 		return
@@ -149,8 +180,14 @@ func (h *Host) onAnswer(from synod.NodeID, m Answer) {
 	switch m.Outcome {
 	case Done:
 		if r.kind == KindBarrier && r.from == 0 {
-			r.group.indexed = append(r.group.indexed, indexed{m.Slot, r})
-			h.serveReads(r.group)
+			g := r.group
+			for _, r := range append(r.split(), r) {
+				g.indexed = append(g.indexed, indexed{m.Slot, r})
+			}
+			h.serveReads(g)
+			if len(g.reads) > 0 {
+				h.touch(g) // they have waited for this
+			}
 			if m.Slot > r.group.applied && from != h.hint(r.group) {
 				h.catchUp(r.group, from) // the leader, who would tell us, is out of reach
 			}
@@ -160,9 +197,9 @@ func (h *Host) onAnswer(from synod.NodeID, m Answer) {
 	case NotLeader:
 		h.again(r)
 	case Overloaded:
-		h.finish(r, Result{Err: paxos.ErrOverloaded})
+		h.finishAll(append(r.split(), r), Result{Err: paxos.ErrOverloaded})
 	default:
-		h.finish(r, Result{Err: paxos.ErrUnknownOutcome})
+		h.finishAll(append(r.split(), r), Result{Err: paxos.ErrUnknownOutcome})
 	}
 }
 

@@ -37,9 +37,14 @@ type group struct {
 
 	// Requests that nothing has been done about yet, in order of arrival.
 	proposals []*request
-	own       int  // of proposals, the machine's own
-	blocked   bool // the window was full: wait until something is applied
+	own       int        // of proposals, the machine's own
+	blocked   bool       // the window was full: wait until something is applied
+	latest    paxos.Slot // the first slot that was under way at the last tick; 0: none
+	slow      bool       // a slot takes longer than a tick to be chosen: wait for none
 	reads     []*request
+	asked     *request // the last question of this node to the leader, for barriers
+	earlier   uint64   // the oldest round or question for reads at the last tick; 0: none
+	slowReads bool     // it takes longer than a tick: wait for none
 	changes   []*request
 
 	waiting map[paxos.Slot][]proposal // proposed here in that slot
@@ -172,6 +177,7 @@ func (h *Host) add(id paxos.GroupID, peers []synod.NodeID, durable paxos.Durable
 // part in the turn.
 func (h *Host) tickGroup(g *group) {
 	g.blocked = false
+	g.tickSlow()
 	g.round++
 	g.campaigns++
 	if !g.status.Campaign {
@@ -184,6 +190,25 @@ func (h *Host) tickGroup(g *group) {
 	if g.queued() > 0 || !g.out.Empty() {
 		h.touch(g)
 	}
+}
+
+// tickSlow finds out whether what g does for others takes longer than a tick. Then
+// nothing is gathered: messages were lost, a quorum is, or the way is long.
+func (g *group) tickSlow() {
+	g.slow = g.latest > g.status.Decided
+	g.latest = 0
+	if g.core.Proposed() > 0 {
+		g.latest = g.status.Decided + 1
+	}
+	oldest := uint64(0)
+	switch {
+	case len(g.reading) > 0:
+		oldest = g.reading[0].seq
+	case g.asks():
+		oldest = g.asked.sentID
+	}
+	g.slowReads = oldest != 0 && oldest == g.earlier
+	g.earlier = oldest
 }
 
 // serve gives g's core what waits for it, or sends it on to the leader.
@@ -204,10 +229,14 @@ func (h *Host) serve(g *group) {
 }
 
 // propose puts all proposals that have arrived into as few slots as possible.
-// What finds the window full stays.
+// What finds the window full stays, and so does what does not fill a slot while
+// others are under way.
 func (h *Host) propose(g *group, b synod.Ballot) {
 	for len(g.proposals) > 0 && !g.blocked {
 		n, cmds, requests := h.batch(g.proposals)
+		if n == len(g.proposals) && len(cmds) < h.cfg.MaxBatch && h.gathers(g) {
+			return // what is chosen touches g
+		}
 		if len(cmds) > 0 {
 			value := paxos.EncodeBatch(b, cmds)
 			slot, err := g.core.Propose(value, &g.out)
@@ -223,6 +252,12 @@ func (h *Host) propose(g *group, b synod.Ballot) {
 		g.proposals = nil
 	}
 }
+
+// gathers reports whether g's proposals should wait for more to share a slot with:
+// a slot costs three nodes the same whatever is in it. They wait until what is under
+// way is chosen, as Nagle has small segments wait for an acknowledgement, so that a
+// slot is the larger the busier the group is, and nothing waits when it is not.
+func (h *Host) gathers(g *group) bool { return !g.slow && g.core.Proposed() >= h.cfg.Pipeline }
 
 // batch returns the commands that fit into one slot and the number of
 // requests they are taken from. A command above the limit goes alone.

@@ -226,7 +226,7 @@ func (h *Host) save(groups []*group) error {
 
 // carryOut does what remains of g's effects once they are durable and sent.
 func (h *Host) carryOut(g *group) error {
-	before := g.applied
+	before, confirmed := g.applied, len(g.out.Reads) > 0
 	if err := h.apply(g); err != nil {
 		return err
 	}
@@ -247,8 +247,8 @@ func (h *Host) carryOut(g *group) error {
 	g.out.Reset()
 
 	// The group has no effects outstanding now, so it may be given new input.
-	if g.applied > before && g.queued() > 0 {
-		h.touch(g) // applying has made room in the window
+	if (g.applied > before || confirmed) && g.queued() > 0 {
+		h.touch(g) // there is room in the window, and for a round
 	}
 	if err := h.install(g); err != nil {
 		return err

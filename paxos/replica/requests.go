@@ -30,6 +30,7 @@ type request struct {
 	tried    uint64       // group.round when it was forwarded last
 	sentTo   synod.NodeID // forwarded to, as
 	sentID   uint64       // 0 if it is not forwarded
+	mates    []*request   // other barriers that its answer is for
 	finished bool
 }
 
@@ -165,6 +166,7 @@ func (h *Host) finish(r *request, res Result) {
 	if r.sentID != 0 {
 		delete(h.forwards, r.sentID)
 	}
+	h.againAll(r.split())
 	if r.group != nil {
 		r.group.open--
 	}
@@ -174,6 +176,18 @@ func (h *Host) finish(r *request, res Result) {
 		return
 	}
 	h.cfg.Transport.Send(r.from, Packet{r.gid, answerOf(r.id, res)})
+}
+
+func (h *Host) finishAll(requests []*request, res Result) {
+	for _, r := range requests {
+		h.finish(r, res)
+	}
+}
+
+// split returns r's mates, and r has none any more.
+func (r *request) split() (mates []*request) {
+	mates, r.mates = r.mates, nil
+	return mates
 }
 
 // outcome is what becomes of r if it ends now, unanswered.
@@ -208,7 +222,8 @@ func (h *Host) expire() {
 }
 
 // read answers all reads that wait by the lease, or asks for one confirmation of
-// leadership for them.
+// leadership for them, unless one is under way: the next is for all that have come
+// meanwhile.
 func (h *Host) read(g *group) {
 	requests := slices.DeleteFunc(g.reads, func(r *request) bool { return r.finished })
 	if len(requests) == 0 {
@@ -219,10 +234,12 @@ func (h *Host) read(g *group) {
 		g.reads = nil
 		return
 	}
+	if g.reads = requests; len(g.reading) > 0 && !g.slowReads {
+		return
+	}
 	seq, err := g.core.Read(&g.out)
 	if err != nil {
-		g.reads = requests // the leader's place is lost or not yet certain
-		return
+		return // the leader's place is lost or not yet certain
 	}
 	g.reads = nil
 	g.reading = append(g.reading, reading{seq: seq, requests: requests})
