@@ -65,6 +65,15 @@ func (g *Group) Proposed() int {
 	return int(l.next - 1 - max(g.decided, l.top))
 }
 
+// Undecided returns the first slot of those that [Group.Proposed] counts, 0 if there is
+// none.
+func (g *Group) Undecided() Slot {
+	if g.Proposed() <= 0 {
+		return 0
+	}
+	return max(g.decided, g.lead.top) + 1
+}
+
 // Holds reports whether this member leads, nothing that it has proposed waits to
 // be chosen, and node, another voter that follows its ballot, has voted for all
 // of it and is not catching up.

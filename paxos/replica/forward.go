@@ -25,37 +25,50 @@ func (h *Host) route(g *group, candidate bool) {
 	g.changes = nil
 	w := h.wayTo(g)
 	g.proposals = h.routeAll(g, g.proposals, w)
-	on, stay := h.barriers(g, w)
-	g.reads = append(stay, h.routeAll(g, on, w)...)
+	now, stay := h.barriers(g, w)
+	g.reads = append(stay, h.routeAll(g, now, w)...)
 }
 
-// barriers makes one question to the leader of all local barriers that wait, and
-// returns what is to be sent on now. While a question has no answer the next one waits,
-// which is then for all that have come meanwhile.
+// barriers makes one request of all local barriers that wait and may be sent on, and
+// returns what is to be sent on now. While the one before has no answer they stay, and
+// the next is for all that have come meanwhile.
 func (h *Host) barriers(g *group, w way) (now, stay []*request) {
-	var first *request
-	wait := g.asks() && !g.slowReads
+	var all []*request
 	for _, r := range g.reads {
-		switch {
-		case r.kind != KindBarrier || r.from != 0 || r.finished || r.tried == g.round || !w.direct && w.relay == 0:
+		if r.kind == KindBarrier && r.from == 0 && !r.finished && r.tried != g.round && (w.direct || w.relay != 0) {
+			all = append(all, r)
+		} else {
 			now = append(now, r) // as any other
-		case wait:
-			stay = append(stay, r)
-		case first == nil:
-			first = r
-			now = append(now, r)
-		default:
-			r.tried = g.round
-			first.mates = append(first.mates, r)
 		}
 	}
-	if first != nil {
-		g.asked = first
+	switch {
+	case len(all) > 0 && g.rounds.Shut(g.asks()):
+		return now, all
+	case len(all) == 1:
+		g.asked = all[0]
+	case len(all) > 1:
+		g.asked = h.combine(g, all)
+	default:
+		return now, nil
 	}
-	return now, stay
+	return append(now, g.asked), nil
 }
 
-// asks reports whether a question for barriers has no answer yet.
+// combine returns a new request whose end is that of all barriers.
+func (h *Host) combine(g *group, barriers []*request) *request {
+	h.open.Add(1)
+	g.open++
+	r := &request{gid: g.id, group: g, kind: KindBarrier, deadline: h.now + h.cfg.RetryAfter}
+	r.done = func(res Result) {
+		for _, b := range barriers {
+			h.finish(b, res)
+		}
+	}
+	h.pending = append(h.pending, r)
+	return r
+}
+
+// asks reports whether a question of barriers has no answer yet.
 func (g *group) asks() bool { return g.asked != nil && !g.asked.finished && g.asked.sentID != 0 }
 
 // A way is how to reach a group's leader.
@@ -109,7 +122,6 @@ func (h *Host) forward(r *request, to synod.NodeID, hops uint8) {
 // the leader must not pass it back and forth. A peer keeps its own requests.
 func (h *Host) again(r *request) {
 	g := r.group
-	defer h.againAll(r.split())
 	if r.finished || r.own || r.from != 0 || r.kind == kindChange {
 		h.finish(r, Result{Err: &paxos.NotLeaderError{Leader: h.hint(g)}})
 		return
@@ -155,9 +167,7 @@ func (h *Host) onForward(from synod.NodeID, gid paxos.GroupID, m Forward) {
 		return
 	}
 	refuse := func(o Outcome) { h.cfg.Transport.Send(from, Packet{gid, Answer{ID: m.ID, Outcome: o}}) }
-	switch m.Kind {
-	case KindPropose, KindBarrier, KindAsk:
-	default:
+	if m.Kind < KindPropose || m.Kind > KindAsk {
 		refuse(NotLeader) // a kind of a later version: it has not happened here
 		return
 	}
@@ -180,14 +190,9 @@ func (h *Host) onAnswer(from synod.NodeID, m Answer) {
 	switch m.Outcome {
 	case Done:
 		if r.kind == KindBarrier && r.from == 0 {
-			g := r.group
-			for _, r := range append(r.split(), r) {
-				g.indexed = append(g.indexed, indexed{m.Slot, r})
-			}
-			h.serveReads(g)
-			if len(g.reads) > 0 {
-				h.touch(g) // they have waited for this
-			}
+			r.group.indexed = append(r.group.indexed, indexed{m.Slot, r})
+			h.serveReads(r.group)
+			h.touch(r.group) // what has waited for this may ask now
 			if m.Slot > r.group.applied && from != h.hint(r.group) {
 				h.catchUp(r.group, from) // the leader, who would tell us, is out of reach
 			}
@@ -197,9 +202,9 @@ func (h *Host) onAnswer(from synod.NodeID, m Answer) {
 	case NotLeader:
 		h.again(r)
 	case Overloaded:
-		h.finishAll(append(r.split(), r), Result{Err: paxos.ErrOverloaded})
+		h.finish(r, Result{Err: paxos.ErrOverloaded})
 	default:
-		h.finishAll(append(r.split(), r), Result{Err: paxos.ErrUnknownOutcome})
+		h.finish(r, Result{Err: paxos.ErrUnknownOutcome})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prytany/prytany/internal/invariant"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica/internal/alarm"
+	"github.com/prytany/prytany/paxos/replica/internal/gather"
 	"github.com/prytany/prytany/paxos/replica/internal/image"
 	"github.com/prytany/prytany/synod"
 )
@@ -37,14 +38,12 @@ type group struct {
 
 	// Requests that nothing has been done about yet, in order of arrival.
 	proposals []*request
-	own       int        // of proposals, the machine's own
-	blocked   bool       // the window was full: wait until something is applied
-	latest    paxos.Slot // the first slot that was under way at the last tick; 0: none
-	slow      bool       // a slot takes longer than a tick to be chosen: wait for none
+	own       int         // of proposals, the machine's own
+	blocked   bool        // the window was full: wait until something is applied
+	slots     gather.Gate // of proposals
 	reads     []*request
-	asked     *request // the last question of this node to the leader, for barriers
-	earlier   uint64   // the oldest round or question for reads at the last tick; 0: none
-	slowReads bool     // it takes longer than a tick: wait for none
+	rounds    gather.Gate // of reads
+	asked     *request    // the last question of this node to the leader, for barriers
 	changes   []*request
 
 	waiting map[paxos.Slot][]proposal // proposed here in that slot
@@ -177,7 +176,7 @@ func (h *Host) add(id paxos.GroupID, peers []synod.NodeID, durable paxos.Durable
 // part in the turn.
 func (h *Host) tickGroup(g *group) {
 	g.blocked = false
-	g.tickSlow()
+	g.tickGates()
 	g.round++
 	g.campaigns++
 	if !g.status.Campaign {
@@ -192,23 +191,16 @@ func (h *Host) tickGroup(g *group) {
 	}
 }
 
-// tickSlow finds out whether what g does for others takes longer than a tick. Then
-// nothing is gathered: messages were lost, a quorum is, or the way is long.
-func (g *group) tickSlow() {
-	g.slow = g.latest > g.status.Decided
-	g.latest = 0
-	if g.core.Proposed() > 0 {
-		g.latest = g.status.Decided + 1
+// tickGates tells what gathers which slot, round or question is the oldest under way.
+func (g *group) tickGates() {
+	round := uint64(0)
+	if len(g.reading) > 0 {
+		round = g.reading[0].seq
+	} else if g.asks() {
+		round = g.asked.sentID
 	}
-	oldest := uint64(0)
-	switch {
-	case len(g.reading) > 0:
-		oldest = g.reading[0].seq
-	case g.asks():
-		oldest = g.asked.sentID
-	}
-	g.slowReads = oldest != 0 && oldest == g.earlier
-	g.earlier = oldest
+	g.slots.Tick(uint64(g.core.Undecided()))
+	g.rounds.Tick(round)
 }
 
 // serve gives g's core what waits for it, or sends it on to the leader.
@@ -233,9 +225,13 @@ func (h *Host) serve(g *group) {
 // others are under way.
 func (h *Host) propose(g *group, b synod.Ballot) {
 	for len(g.proposals) > 0 && !g.blocked {
-		n, cmds, requests := h.batch(g.proposals)
-		if n == len(g.proposals) && len(cmds) < h.cfg.MaxBatch && h.gathers(g) {
+		n, requests := gather.Batch(g.proposals, (*request).size, h.cfg.MaxBatch, h.cfg.MaxBatchBytes)
+		if n == len(g.proposals) && len(requests) < h.cfg.MaxBatch && g.slots.Shut(g.core.Proposed() >= h.cfg.Pipeline) {
 			return // what is chosen touches g
+		}
+		cmds := make([][]byte, len(requests))
+		for i, r := range requests {
+			cmds[i] = r.payload
 		}
 		if len(cmds) > 0 {
 			value := paxos.EncodeBatch(b, cmds)
@@ -251,32 +247,6 @@ func (h *Host) propose(g *group, b synod.Ballot) {
 	if len(g.proposals) == 0 {
 		g.proposals = nil
 	}
-}
-
-// gathers reports whether g's proposals should wait for more to share a slot with:
-// a slot costs three nodes the same whatever is in it. They wait until what is under
-// way is chosen, as Nagle has small segments wait for an acknowledgement, so that a
-// slot is the larger the busier the group is, and nothing waits when it is not.
-func (h *Host) gathers(g *group) bool { return !g.slow && g.core.Proposed() >= h.cfg.Pipeline }
-
-// batch returns the commands that fit into one slot and the number of
-// requests they are taken from. A command above the limit goes alone.
-func (h *Host) batch(from []*request) (n int, cmds [][]byte, requests []*request) {
-	bytes := 0
-	for _, r := range from {
-		switch {
-		case r.finished:
-			n++
-			continue
-		case len(cmds) == h.cfg.MaxBatch, len(cmds) > 0 && bytes+len(r.payload) > h.cfg.MaxBatchBytes:
-			return n, cmds, requests
-		}
-		n++
-		bytes += len(r.payload)
-		cmds = append(cmds, r.payload)
-		requests = append(requests, r)
-	}
-	return n, cmds, requests
 }
 
 // wait makes p's requests wait until slot is decided.

@@ -232,9 +232,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.TailSlots = cmp.Or(c.TailSlots, 10000)
 	c.RetryAfter = cmp.Or(c.RetryAfter, 5*time.Second)
 	c.Leader = c.Leader.WithDefaults()
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	if c.Observe == nil {
 		c.Observe = func(paxos.GroupID, any) {}
 	}

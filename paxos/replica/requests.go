@@ -30,8 +30,15 @@ type request struct {
 	tried    uint64       // group.round when it was forwarded last
 	sentTo   synod.NodeID // forwarded to, as
 	sentID   uint64       // 0 if it is not forwarded
-	mates    []*request   // other barriers that its answer is for
 	finished bool
+}
+
+// size returns the bytes of what r proposes, -1 if it has ended.
+func (r *request) size() int {
+	if r.finished {
+		return -1
+	}
+	return len(r.payload)
 }
 
 // Requests that are never forwarded.
@@ -166,7 +173,6 @@ func (h *Host) finish(r *request, res Result) {
 	if r.sentID != 0 {
 		delete(h.forwards, r.sentID)
 	}
-	h.againAll(r.split())
 	if r.group != nil {
 		r.group.open--
 	}
@@ -176,18 +182,6 @@ func (h *Host) finish(r *request, res Result) {
 		return
 	}
 	h.cfg.Transport.Send(r.from, Packet{r.gid, answerOf(r.id, res)})
-}
-
-func (h *Host) finishAll(requests []*request, res Result) {
-	for _, r := range requests {
-		h.finish(r, res)
-	}
-}
-
-// split returns r's mates, and r has none any more.
-func (r *request) split() (mates []*request) {
-	mates, r.mates = r.mates, nil
-	return mates
 }
 
 // outcome is what becomes of r if it ends now, unanswered.
@@ -234,7 +228,7 @@ func (h *Host) read(g *group) {
 		g.reads = nil
 		return
 	}
-	if g.reads = requests; len(g.reading) > 0 && !g.slowReads {
+	if g.reads = requests; g.rounds.Shut(len(g.reading) > 0) {
 		return
 	}
 	seq, err := g.core.Read(&g.out)
