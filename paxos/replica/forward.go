@@ -54,7 +54,8 @@ func (h *Host) barriers(g *group, w way) (now, stay []*request) {
 	return append(now, g.asked), nil
 }
 
-// combine returns a new request whose end is that of all barriers.
+// combine returns a new request whose end is that of all barriers. It finds room beside
+// what MaxPending bounds, and is one for two of those at least.
 func (h *Host) combine(g *group, barriers []*request) *request {
 	h.open.Add(1)
 	g.open++

@@ -226,7 +226,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxInbox = cmp.Or(c.MaxInbox, 16384)
 	c.MaxBatch = cmp.Or(c.MaxBatch, 512)
 	c.MaxBatchBytes = cmp.Or(c.MaxBatchBytes, 256<<10)
-	c.Pipeline = cmp.Or(c.Pipeline, 1)
+	c.Pipeline = max(c.Pipeline, 1)
 	c.SnapshotSlots = cmp.Or(c.SnapshotSlots, 10000)
 	c.SnapshotBytes = cmp.Or(c.SnapshotBytes, 64<<20)
 	c.TailSlots = cmp.Or(c.TailSlots, 10000)
