@@ -115,6 +115,7 @@ func (c *Config) settings(logger *log.Logger) *memberlist.Config {
 	m.IndirectChecks = 3
 	m.AwarenessMaxMultiplier = 8
 	m.DeadNodeReclaimTime = time.Second // a node may come back at another address
+	m.EnableCompression = false         // a packet is small, and its compressor is not
 	m.Label = c.Label
 	m.SecretKey = c.SecretKey
 	m.Logger = logger

@@ -97,3 +97,11 @@ func (m Membership) Check() error {
 	}
 	return nil
 }
+
+// CheckFirst returns what is wrong with m as the first configuration of group g.
+func (m Membership) CheckFirst(g GroupID) error {
+	if g == 0 || m.ID != 1 || m.Start != 0 {
+		return fmt.Errorf("configuration %d from slot %d is no first one", m.ID, m.Start)
+	}
+	return m.Check()
+}

@@ -55,6 +55,25 @@ func (g *Group) Recovered() (decided Slot, ok bool) {
 	return g.decided, g.lead != nil && g.decided >= g.lead.top
 }
 
+// Proposed returns how many slots this member, if it leads, has proposed anew and
+// does not know to be chosen yet. What it has inherited does not count.
+func (g *Group) Proposed() int {
+	l := g.lead
+	if l == nil {
+		return 0
+	}
+	return int(l.next - 1 - max(g.decided, l.top))
+}
+
+// Undecided returns the first slot of those that [Group.Proposed] counts, 0 if there is
+// none.
+func (g *Group) Undecided() Slot {
+	if g.Proposed() <= 0 {
+		return 0
+	}
+	return max(g.decided, g.lead.top) + 1
+}
+
 // Holds reports whether this member leads, nothing that it has proposed waits to
 // be chosen, and node, another voter that follows its ballot, has voted for all
 // of it and is not catching up.

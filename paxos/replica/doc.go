@@ -36,6 +36,13 @@
 // after it arrived; or with Config.LeaseReads the lease, looked at after it
 // arrived, and no stop-sign under way.
 //
+// # Gathering
+//
+// A slot, and a round for reads, cost the same whatever is in them. So commands that do
+// not fill a slot wait while one is under way, and reads while a round, or at a
+// follower a question to the leader, is: what ends it lets go all that have come
+// meanwhile. Nothing waits at the second tick after which it has not ended.
+//
 // # Many groups
 //
 // A group without anything to do sleeps: it takes no part in ticks, sends nothing and

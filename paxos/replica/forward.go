@@ -25,8 +25,52 @@ func (h *Host) route(g *group, candidate bool) {
 	g.changes = nil
 	w := h.wayTo(g)
 	g.proposals = h.routeAll(g, g.proposals, w)
-	g.reads = h.routeAll(g, g.reads, w)
+	now, stay := h.barriers(g, w)
+	g.reads = append(stay, h.routeAll(g, now, w)...)
 }
+
+// barriers makes one request of all local barriers that wait and may be sent on, and
+// returns what is to be sent on now. While the one before has no answer they stay, and
+// the next is for all that have come meanwhile.
+func (h *Host) barriers(g *group, w way) (now, stay []*request) {
+	var all []*request
+	for _, r := range g.reads {
+		if r.kind == KindBarrier && r.from == 0 && !r.finished && r.tried != g.round && (w.direct || w.relay != 0) {
+			all = append(all, r)
+		} else {
+			now = append(now, r) // as any other
+		}
+	}
+	switch {
+	case len(all) > 0 && g.rounds.Shut(g.asks()):
+		return now, all
+	case len(all) == 1:
+		g.asked = all[0]
+	case len(all) > 1:
+		g.asked = h.combine(g, all)
+	default:
+		return now, nil
+	}
+	return append(now, g.asked), nil
+}
+
+// combine returns a new request whose end is that of all barriers. It finds room beside
+// what MaxPending bounds, and is one for two of those at least.
+func (h *Host) combine(g *group, barriers []*request) *request {
+	h.open.Add(1)
+	g.open++
+	r := &request{gid: g.id, group: g, kind: KindBarrier, deadline: h.now + h.cfg.RetryAfter}
+	r.done = func(res Result) {
+		for _, b := range barriers {
+			h.finish(b, res)
+		}
+	}
+	h.pending = append(h.pending, r)
+	return r
+}
+
+// asks reports whether a question of barriers has no answer yet.
+func (g *group) asks() bool { return g.asked != nil && !g.asked.finished && g.asked.sentID != 0 }
 
 // A way is how to reach a group's leader.
 type way struct {
@@ -124,9 +168,7 @@ func (h *Host) onForward(from synod.NodeID, gid paxos.GroupID, m Forward) {
 		return
 	}
 	refuse := func(o Outcome) { h.cfg.Transport.Send(from, Packet{gid, Answer{ID: m.ID, Outcome: o}}) }
-	switch m.Kind {
-	case KindPropose, KindBarrier, KindAsk:
-	default:
+	if m.Kind < KindPropose || m.Kind > KindAsk {
 		refuse(NotLeader) // a kind of a later version: it has not happened here
 		return
 	}
@@ -151,6 +193,7 @@ func (h *Host) onAnswer(from synod.NodeID, m Answer) {
 		if r.kind == KindBarrier && r.from == 0 {
 			r.group.indexed = append(r.group.indexed, indexed{m.Slot, r})
 			h.serveReads(r.group)
+			h.touch(r.group) // what has waited for this may ask now
 			if m.Slot > r.group.applied && from != h.hint(r.group) {
 				h.catchUp(r.group, from) // the leader, who would tell us, is out of reach
 			}

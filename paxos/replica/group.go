@@ -11,6 +11,7 @@ import (
 	"github.com/prytany/prytany/internal/invariant"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica/internal/alarm"
+	"github.com/prytany/prytany/paxos/replica/internal/gather"
 	"github.com/prytany/prytany/paxos/replica/internal/image"
 	"github.com/prytany/prytany/synod"
 )
@@ -37,9 +38,12 @@ type group struct {
 
 	// Requests that nothing has been done about yet, in order of arrival.
 	proposals []*request
-	own       int  // of proposals, the machine's own
-	blocked   bool // the window was full: wait until something is applied
+	own       int         // of proposals, the machine's own
+	blocked   bool        // the window was full: wait until something is applied
+	slots     gather.Gate // of proposals
 	reads     []*request
+	rounds    gather.Gate // of reads
+	asked     *request    // the last question of this node to the leader, for barriers
 	changes   []*request
 
 	waiting map[paxos.Slot][]proposal // proposed here in that slot
@@ -172,6 +176,7 @@ func (h *Host) add(id paxos.GroupID, peers []synod.NodeID, durable paxos.Durable
 // part in the turn.
 func (h *Host) tickGroup(g *group) {
 	g.blocked = false
+	g.tickGates()
 	g.round++
 	g.campaigns++
 	if !g.status.Campaign {
@@ -184,6 +189,18 @@ func (h *Host) tickGroup(g *group) {
 	if g.queued() > 0 || !g.out.Empty() {
 		h.touch(g)
 	}
+}
+
+// tickGates tells what gathers which slot, round or question is the oldest under way.
+func (g *group) tickGates() {
+	round := uint64(0)
+	if len(g.reading) > 0 {
+		round = g.reading[0].seq
+	} else if g.asks() {
+		round = g.asked.sentID
+	}
+	g.slots.Tick(uint64(g.core.Undecided()))
+	g.rounds.Tick(round)
 }
 
 // serve gives g's core what waits for it, or sends it on to the leader.
@@ -204,10 +221,18 @@ func (h *Host) serve(g *group) {
 }
 
 // propose puts all proposals that have arrived into as few slots as possible.
-// What finds the window full stays.
+// What finds the window full stays, and so does what does not fill a slot while
+// others are under way.
 func (h *Host) propose(g *group, b synod.Ballot) {
 	for len(g.proposals) > 0 && !g.blocked {
-		n, cmds, requests := h.batch(g.proposals)
+		n, requests := gather.Batch(g.proposals, (*request).size, h.cfg.MaxBatch, h.cfg.MaxBatchBytes)
+		if n == len(g.proposals) && len(requests) < h.cfg.MaxBatch && g.slots.Shut(g.core.Proposed() >= h.cfg.Pipeline) {
+			return // what is chosen touches g
+		}
+		cmds := make([][]byte, len(requests))
+		for i, r := range requests {
+			cmds[i] = r.payload
+		}
 		if len(cmds) > 0 {
 			value := paxos.EncodeBatch(b, cmds)
 			slot, err := g.core.Propose(value, &g.out)
@@ -222,26 +247,6 @@ func (h *Host) propose(g *group, b synod.Ballot) {
 	if len(g.proposals) == 0 {
 		g.proposals = nil
 	}
-}
-
-// batch returns the commands that fit into one slot and the number of
-// requests they are taken from. A command above the limit goes alone.
-func (h *Host) batch(from []*request) (n int, cmds [][]byte, requests []*request) {
-	bytes := 0
-	for _, r := range from {
-		switch {
-		case r.finished:
-			n++
-			continue
-		case len(cmds) == h.cfg.MaxBatch, len(cmds) > 0 && bytes+len(r.payload) > h.cfg.MaxBatchBytes:
-			return n, cmds, requests
-		}
-		n++
-		bytes += len(r.payload)
-		cmds = append(cmds, r.payload)
-		requests = append(requests, r)
-	}
-	return n, cmds, requests
 }
 
 // wait makes p's requests wait until slot is decided.

@@ -11,6 +11,7 @@ import (
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica/internal/alarm"
 	"github.com/prytany/prytany/paxos/replica/internal/image"
+	"github.com/prytany/prytany/paxos/replica/internal/pulse"
 	"github.com/prytany/prytany/paxos/replica/internal/seen"
 	"github.com/prytany/prytany/synod"
 )
@@ -66,10 +67,9 @@ type Host struct {
 	fatal     error // storage failed or the log is corrupt: nothing may be said any more
 
 	// Owned by the loop, set by Run alone: how well the node is.
-	clock     func() time.Duration // nil under a simulator: nothing is measured
-	slowUntil time.Duration        // the disk was slow lately
-	lateWakes int                  // times in a row that the timer fired late
-	saves     sync.WaitGroup       // snapshots being written or read
+	clock func() time.Duration // nil under a simulator: nothing is measured
+	pulse pulse.Pulse
+	saves sync.WaitGroup // snapshots being written or read
 
 	// Owned by the loop: what is done beside it, see beside and readWish.
 	busy    bool     // a snapshot is being written or read in
@@ -168,9 +168,7 @@ func (h *Host) SetHealth(hl leader.Health) {
 
 // Freeze makes the loop stand still until the channel is closed, as if the
 // process were stopped: for tests and demonstrations of exactly that.
-func (h *Host) Freeze(until <-chan struct{}) {
-	h.post(func() { <-until })
-}
+func (h *Host) Freeze(until <-chan struct{}) { h.post(func() { <-until }) }
 
 // post leaves a call for the loop. Calls are rare; a loop that has fallen
 // MaxPending of them behind loses more.
@@ -213,20 +211,8 @@ func (h *Host) Run(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-h.wake:
 		case <-timer.C:
-			h.woken(h.clock() - next)
+			h.pulse.Woken(h.clock()-next, time.Duration(h.cfg.Leader.Silence))
 		}
-	}
-}
-
-// woken takes note of how late the timer fired. A processor that is shared makes
-// it late now and then, and that is no reason to give up a lead: only a loop that is
-// late by half of what its peers call silence, time after time, is about to be
-// called so.
-func (h *Host) woken(late time.Duration) {
-	if late > time.Duration(h.cfg.Leader.Silence/2) {
-		h.lateWakes++
-	} else {
-		h.lateWakes = 0
 	}
 }
 

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prytany/prytany/leader"
@@ -215,12 +216,11 @@ func (h *Host) linkUp(peer synod.NodeID) bool { return h.process(peer) != 0 }
 // process returns the incarnation of the process to which the direct link to peer
 // works, 0 if it does not.
 func (h *Host) process(peer synod.NodeID) uint64 {
-	for i := range h.links {
-		if l := &h.links[i]; l.Peer == peer && l.Up {
-			return l.Incarnation
-		}
+	i := slices.IndexFunc(h.links, func(l leader.Link) bool { return l.Peer == peer && l.Up })
+	if i < 0 {
+		return 0
 	}
-	return 0
+	return h.links[i].Incarnation
 }
 
 // hint returns who may lead g, 0 if unknown or this node itself.

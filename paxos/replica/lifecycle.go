@@ -40,7 +40,7 @@ type birth struct {
 // node, paxos.ErrOverloaded if the loop is far behind: nothing has happened. When
 // ctx ends first it may still happen.
 func (h *Host) Create(ctx context.Context, g paxos.GroupID, m paxos.Membership) error {
-	if err := checkFirst(g, m); err != nil {
+	if err := m.CheckFirst(g); err != nil {
 		return fmt.Errorf("replica: create group %d: %w", g, err)
 	}
 	if m.Seat(h.cfg.Self) < 0 {
@@ -99,14 +99,6 @@ func (h *Host) call(ctx context.Context, f func(ended chan<- error)) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", paxos.ErrUnknownOutcome, context.Cause(ctx))
 	}
-}
-
-// checkFirst returns what is wrong with m as the first configuration of g.
-func checkFirst(g paxos.GroupID, m paxos.Membership) error {
-	if g == 0 || m.ID != 1 || m.Start != 0 {
-		return fmt.Errorf("configuration %d from slot %d is no first one", m.ID, m.Start)
-	}
-	return m.Check()
 }
 
 // refused returns why g cannot be created, or storage's error.
@@ -291,7 +283,7 @@ func (h *Host) bury() error {
 // whose Start is 0, on an empty storage. Call it before Run, with the same m
 // on every voter of m and with a NewMachine that starts all alike.
 func (h *Host) Bootstrap(g paxos.GroupID, m paxos.Membership) error {
-	why := checkFirst(g, m)
+	why := m.CheckFirst(g)
 	if why == nil {
 		var err error
 		if why, err = h.refused(g); err != nil {

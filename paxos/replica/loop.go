@@ -15,9 +15,6 @@ const (
 	maxPackets = 1024 // packets handled in one turn
 	maxTurns   = 64   // turns in one Poll
 
-	slowSave  = 500 * time.Millisecond // a write this slow makes the disk unwell
-	slowFor   = 2 * time.Second        // and it stays so
-	lateAfter = 3                      // late wakes in a row that make the loop unwell
 	showEvery = 20                     // ticks between two updates of Status without news
 	soonest   = 100 * time.Microsecond // the soonest that Poll asks to be called again with nothing to do
 )
@@ -86,8 +83,8 @@ func (h *Host) gather() (more bool) {
 		h.now = max(h.now, h.clock())
 	}
 
-	h.well.Disk = h.well.Disk && h.now >= h.slowUntil
-	h.well.Loop = h.well.Loop && h.lateWakes < lateAfter
+	h.well.Disk = h.well.Disk && h.pulse.Disk(h.now)
+	h.well.Loop = h.well.Loop && h.pulse.Loop()
 	h.node.SetHealth(h.well, &h.advice)
 	h.leadAt = min(h.leadAt, time.Duration(h.node.Next()))
 	for _, in := range packets {
@@ -218,15 +215,13 @@ func (h *Host) save(groups []*group) error {
 	}
 	start := h.clock()
 	err := h.cfg.Storage.Save(h.updates)
-	if end := h.clock(); end-start > slowSave {
-		h.slowUntil = end + slowFor
-	}
+	h.pulse.Saved(start, h.clock())
 	return err
 }
 
 // carryOut does what remains of g's effects once they are durable and sent.
 func (h *Host) carryOut(g *group) error {
-	before := g.applied
+	before, confirmed := g.applied, len(g.out.Reads) > 0
 	if err := h.apply(g); err != nil {
 		return err
 	}
@@ -247,8 +242,8 @@ func (h *Host) carryOut(g *group) error {
 	g.out.Reset()
 
 	// The group has no effects outstanding now, so it may be given new input.
-	if g.applied > before && g.queued() > 0 {
-		h.touch(g) // applying has made room in the window
+	if (g.applied > before || confirmed) && g.queued() > 0 {
+		h.touch(g) // there is room in the window, and for a round
 	}
 	if err := h.install(g); err != nil {
 		return err

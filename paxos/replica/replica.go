@@ -183,6 +183,7 @@ type Config struct {
 	MaxInbox      int           // packets waiting for the loop. 0 means 16384
 	MaxBatch      int           // commands in one slot. 0 means 512
 	MaxBatchBytes int           // bytes in one slot. 0 means 256 KiB
+	Pipeline      int           // slots that may be under way when one is proposed that is not full: see ADR 20. 0 means 1
 	SnapshotSlots int           // applied slots between snapshots. 0 means 10000
 	SnapshotBytes int           // or log bytes. 0 means 64 MiB. Up to four times both, if the state is above 1 MiB and twice what was applied, or a peer fetches it
 	TailSlots     int           // slots kept below a snapshot. 0 means 10000
@@ -225,14 +226,13 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxInbox = cmp.Or(c.MaxInbox, 16384)
 	c.MaxBatch = cmp.Or(c.MaxBatch, 512)
 	c.MaxBatchBytes = cmp.Or(c.MaxBatchBytes, 256<<10)
+	c.Pipeline = max(c.Pipeline, 1)
 	c.SnapshotSlots = cmp.Or(c.SnapshotSlots, 10000)
 	c.SnapshotBytes = cmp.Or(c.SnapshotBytes, 64<<20)
 	c.TailSlots = cmp.Or(c.TailSlots, 10000)
 	c.RetryAfter = cmp.Or(c.RetryAfter, 5*time.Second)
 	c.Leader = c.Leader.WithDefaults()
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	if c.Observe == nil {
 		c.Observe = func(paxos.GroupID, any) {}
 	}

@@ -33,6 +33,14 @@ type request struct {
 	finished bool
 }
 
+// size returns the bytes of what r proposes, -1 if it has ended.
+func (r *request) size() int {
+	if r.finished {
+		return -1
+	}
+	return len(r.payload)
+}
+
 // Requests that are never forwarded.
 const (
 	kindChange   RequestKind = 255 // for another configuration
@@ -208,7 +216,8 @@ func (h *Host) expire() {
 }
 
 // read answers all reads that wait by the lease, or asks for one confirmation of
-// leadership for them.
+// leadership for them, unless one is under way: the next is for all that have come
+// meanwhile.
 func (h *Host) read(g *group) {
 	requests := slices.DeleteFunc(g.reads, func(r *request) bool { return r.finished })
 	if len(requests) == 0 {
@@ -219,10 +228,12 @@ func (h *Host) read(g *group) {
 		g.reads = nil
 		return
 	}
+	if g.reads = requests; g.rounds.Shut(len(g.reading) > 0) {
+		return
+	}
 	seq, err := g.core.Read(&g.out)
 	if err != nil {
-		g.reads = requests // the leader's place is lost or not yet certain
-		return
+		return // the leader's place is lost or not yet certain
 	}
 	g.reads = nil
 	g.reading = append(g.reading, reading{seq: seq, requests: requests})

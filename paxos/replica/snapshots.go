@@ -10,17 +10,6 @@ import (
 	"github.com/prytany/prytany/paxos/replica/internal/image"
 )
 
-const (
-	// maxStretch is how many times SnapshotSlots or SnapshotBytes may go by without
-	// a snapshot while there is a reason to wait.
-	maxStretch = 4
-	// smallState is what is written whenever it is due, in bytes.
-	smallState = 1 << 20
-	// apart is the part of SnapshotSlots or SnapshotBytes that lies between the
-	// snapshots of a large state on two members.
-	apart = 8
-)
-
 // snapshot saves g's state if that is due. The group then forgets old votes; storage
 // does, in later turns.
 //
@@ -50,28 +39,14 @@ func (h *Host) snapshot(g *group) error {
 	})
 }
 
-// due reports whether it is time for a snapshot of g. A large state is not written
-// for the sake of a short log: half as much should have been applied since the last
-// time, so that of three bytes written at least one is of the log. Nor is a snapshot
-// replaced while a peer fetches it. Neither puts it off for ever. One that has arrived
-// is later than any that would be taken, and may be written already.
-//
-// The members of a group do not write a large state all at once: each begins later
-// than the one before it.
+// due reports whether it is time for a snapshot of g. One that has arrived is later than
+// any that would be taken, and may be written already.
 func (h *Host) due(g *group) bool {
-	slots, bytes := int(g.applied-g.snapAt), g.logBytes
-	large := g.stateBytes > smallState
-	if seat := g.status.Membership.Seat(h.cfg.Self); large && seat > 0 {
-		slots -= seat * h.cfg.SnapshotSlots / apart
-		bytes -= seat * h.cfg.SnapshotBytes / apart
-	}
-	switch {
-	case g.saving, g.arrived != nil, slots < h.cfg.SnapshotSlots && bytes < h.cfg.SnapshotBytes:
+	if g.saving || g.arrived != nil {
 		return false
-	case slots >= maxStretch*h.cfg.SnapshotSlots, bytes >= maxStretch*h.cfg.SnapshotBytes:
-		return true
 	}
-	return !h.feeds(g) && (!large || bytes >= g.stateBytes/2)
+	s := image.Schedule{Slots: h.cfg.SnapshotSlots, Bytes: h.cfg.SnapshotBytes, Seat: g.status.Membership.Seat(h.cfg.Self)}
+	return s.Due(int(g.applied-g.snapAt), g.logBytes, g.stateBytes, h.feeds(g))
 }
 
 // waits reports whether g must wait for beside; it then acts in the turn after.
@@ -181,8 +156,10 @@ func (h *Host) install(g *group) error {
 	}
 	a.begun = true
 	config := g.status.Membership.ID
+	pieces := a.pieces
+	a.pieces = nil // or they would be in memory beside what is made of them
 	return h.beside(g, func() {
-		a.prepare(g.machine, config)
+		a.snap, a.become, a.refused, a.failed = image.Open(a.first, pieces, config, g.machine.Restore)
 		if a.refused == nil && a.failed == nil {
 			a.failed = h.cfg.Storage.SaveSnapshot(g.id, a.snap)
 		}

@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -169,25 +168,9 @@ type arrival struct {
 	from   synod.NodeID
 	first  paxos.SnapshotChunk
 	pieces [][]byte
-	begun  bool // what follows is being made
-	done   bool
 
-	snap    paxos.Snapshot
-	become  func() // makes it the machine's state
-	refused error  // why it is none for this group
-	failed  error  // why this node cannot go on
-}
-
-// prepare checks and reads a, for a group in configuration config.
-func (a *arrival) prepare(m Machine, config paxos.ConfigID) {
-	pieces := a.pieces
-	a.pieces = nil
-	if a.snap, a.refused = image.Join(a.first, pieces); a.refused != nil {
-		return
-	}
-	if s := a.snap; s.Membership.ID < config || s.Membership.Start > s.Slot {
-		a.refused = errors.New("its configuration makes no sense here")
-		return
-	}
-	a.become, a.failed = m.Restore(a.snap.Data)
+	begun, done     bool // what follows is being made, is made
+	snap            paxos.Snapshot
+	become          func() // makes it the machine's state
+	refused, failed error  // why it is none for this group; why this node cannot go on
 }

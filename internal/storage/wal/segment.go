@@ -25,7 +25,11 @@ const (
 	// fillStep is zero-filled and synced at once. The making of a segment is ahead of
 	// the writer by fillAhead, and goes on twice as fast as the segment before fills:
 	// not faster, for each step makes the writes meanwhile wait.
+	//
+	// What is written at once, fillWrite, may share one folio in memory from then on,
+	// and a kernel that writes a page of it again looks at every block of that folio.
 	fillStep  = 256 << 10
+	fillWrite = 16 << 10
 	fillAhead = 1 << 20
 	fillPace  = 2
 )
@@ -151,19 +155,21 @@ func (m maker) make(number uint64, pages int) (*segment, error) {
 }
 
 func (m maker) fill(f *os.File, number uint64, pages int) error {
-	zeros := make([]byte, fillStep)
+	zeros := make([]byte, fillWrite)
 	for at, size := int64(0), int64(pages)*pageSize; at < size; {
 		if err := m.wait(at); err != nil {
 			return err
 		}
-		n, err := f.WriteAt(zeros[:min(fillStep, size-at)], at)
-		if err == nil {
-			err = syncMade(f)
+		for end := min(at+fillStep, size); at < end; {
+			n, err := f.WriteAt(zeros[:min(fillWrite, end-at)], at)
+			if err != nil {
+				return err
+			}
+			at += int64(n)
 		}
-		if err != nil {
+		if err := syncMade(f); err != nil {
 			return err
 		}
-		at += int64(n)
 	}
 	if _, err := f.WriteAt(firstPage(m.id, number, pages), 0); err != nil {
 		return err
