@@ -24,15 +24,23 @@ type call struct {
 
 	s       *Server
 	w       *recorder
+	rec     recorder            // where w points to
 	raw     http.ResponseWriter // what w wraps
 	r       *http.Request
 	id      string
 	began   time.Time
 	route   string
-	vars    map[string]string // still encoded
 	param   string
 	grouped bool
-	prefix  string // "/v1/groups/g1", or "" for "/v1"
+
+	rawName  string // what stands for param in the path, still encoded
+	rawGroup string // the same for a group
+	inGroup  bool   // whether there is one
+
+	said  [12]string // values of the reply's headers, each a list of one there
+	saids int
+	tag   string    // the ETag of the revision that meta has told
+	buf   [176]byte // of the reply
 
 	method *method
 	group  string
@@ -74,7 +82,7 @@ func (c *call) run(m *method) error {
 		c.checkForward()
 	}
 	if c.param != "" {
-		c.name = c.Unescape(c.param, c.vars[c.param])
+		c.name = c.Unescape(c.param, c.rawName)
 		if c.param == "prefix" { // the only one that may be empty
 			c.Text(c.param, c.name, c.s.lim.MaxName)
 		} else {
@@ -136,8 +144,8 @@ func (c *call) waiting(d time.Duration) {
 // findGroup finds the service of the group in the path.
 func (c *call) findGroup() {
 	c.group = api.MainGroup
-	if raw, ok := c.vars["group"]; ok {
-		c.group = c.Unescape("group", raw)
+	if c.inGroup {
+		c.group = c.Unescape("group", c.rawGroup)
 	}
 	if c.Bad != nil {
 		return
@@ -155,7 +163,7 @@ func (c *call) findGroup() {
 // tellLeader says where the leader of the group is, if that is known.
 func (c *call) tellLeader() {
 	if leader := c.s.cfg.LeaderURL(c.group); leader != "" {
-		c.w.Header().Set(api.HeaderLeader, leader)
+		c.set(api.HeaderLeader, leader)
 	}
 }
 
@@ -179,18 +187,52 @@ func (c *call) checkForward() {
 	}
 }
 
+// nosniff and noStore are headers of all replies. Nobody writes to a list of a header.
+var (
+	nosniff = []string{"nosniff"}
+	noStore = []string{"no-store"}
+	noCache = []string{"no-cache"}
+	sandbox = []string{"sandbox"}
+	accept  = []string{"Accept"}
+)
+
+// set sets a header of the reply. name is as [http.CanonicalHeaderKey] has it.
+func (c *call) set(name, value string) {
+	list := []string{}
+	if i := c.saids; i < len(c.said) {
+		c.saids++
+		list = c.said[i : i : i+1]
+	}
+	c.w.Header()[name] = append(list, value)
+}
+
 // meta sets the headers that say where in the group's history a reply belongs.
 func (c *call) meta(m locks.Meta) {
-	h := c.w.Header()
 	if m.Revision == 0 && m.Slot == 0 {
 		return
 	}
-	h.Set(api.HeaderRevision, strconv.FormatUint(m.Revision, 10))
-	h.Set(api.HeaderSlot, strconv.FormatUint(m.Slot, 10))
+	// One string has all of it: the ETag of the revision, and the slot.
+	var room [48]byte
+	b := append(strconv.AppendUint(append(room[:0], '"'), m.Revision, 10), '"')
+	n := len(b)
+	all := string(strconv.AppendUint(b, m.Slot, 10))
+	c.tag = all[:n]
+	c.set(api.HeaderRevision, all[1:n-1])
+	c.set(api.HeaderSlot, all[n:])
 	if c.stale {
-		h.Set(api.HeaderApplied, strconv.FormatUint(m.Revision, 10))
-		h.Set(api.HeaderAgeMS, strconv.FormatInt(reply.MS(m.Age), 10))
+		c.set(api.HeaderApplied, all[1:n-1])
+		c.set(api.HeaderAgeMS, strconv.FormatInt(reply.MS(m.Age), 10))
 	}
+}
+
+// etag is the ETag of revision or fence n, which often is the revision of the reply.
+func (c *call) etag(n uint64) string {
+	var room [24]byte
+	b := append(strconv.AppendUint(append(room[:0], '"'), n, 10), '"')
+	if string(b) == c.tag {
+		return c.tag
+	}
+	return string(b)
 }
 
 // json replies with v, compact, with a newline at its end.
@@ -198,9 +240,8 @@ func (c *call) json(status int, v any) error { return c.send(status, api.TypeJSO
 
 // send replies with b.
 func (c *call) send(status int, contentType string, b []byte) error {
-	h := c.w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(b)))
+	c.set("Content-Type", contentType)
+	c.set("Content-Length", strconv.Itoa(len(b)))
 	c.limitWrite()
 	c.w.WriteHeader(status)
 	if c.r.Method != http.MethodHead {
