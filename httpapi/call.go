@@ -11,6 +11,7 @@ import (
 	"github.com/prytany/prytany/httpapi/internal/check"
 	"github.com/prytany/prytany/httpapi/internal/problems"
 	"github.com/prytany/prytany/httpapi/internal/reply"
+	"github.com/prytany/prytany/httpapi/internal/span"
 	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/locks/service"
@@ -54,8 +55,9 @@ type call struct {
 	// Whether to send the request again does no harm, whatever has become of it;
 	// nil: if it has an Idempotency-Key.
 	repeatable *bool
-	ctx        context.Context
-	cancel     context.CancelFunc
+	ctx        context.Context // life
+	life       *span.Context
+	first      span.Context // what life is at first
 }
 
 // run checks what all requests have in common and calls the method.
@@ -95,31 +97,24 @@ func (c *call) run(m *method) error {
 	if c.Bad != nil {
 		return c.Bad
 	}
-	ctx := c.r.Context()
+	// A change that does not wait for others does not end because the node goes down:
+	// that takes longer than such a change, whose outcome would be unknown for no reason.
+	var spare error
 	if m.change && m.class == classNormal {
-		var end func()
-		ctx, end = lasting(ctx)
-		defer end()
+		spare = errStopping
 	}
-	c.ctx, c.cancel = context.WithTimeout(ctx, c.s.cfg.Timeout)
-	defer func() { c.cancel() }()
+	c.begin(&c.first, c.s.cfg.Timeout, spare)
+	defer func() { c.life.End() }()
 	if len(c.nodes) > 0 {
 		return c.pass()
 	}
 	return m.do(c)
 }
 
-// lasting returns the context of a change that does not wait for others: it ends
-// with ctx, but not because the node goes down. That takes longer than such a
-// change, whose outcome would be unknown for no reason.
-func lasting(ctx context.Context) (_ context.Context, end func()) {
-	kept, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	unhook := context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); cause != errStopping {
-			cancel(cause)
-		}
-	})
-	return kept, func() { unhook(); cancel(nil) }
+// begin makes life the time that the call of the service has.
+func (c *call) begin(life *span.Context, d time.Duration, spare error) {
+	life.Begin(c.r.Context(), d, spare)
+	c.life, c.ctx = life, life
 }
 
 // class says with what the request competes for room.
@@ -136,8 +131,8 @@ func (c *call) class() class {
 // waiting lets the call of the service take d longer.
 func (c *call) waiting(d time.Duration) {
 	if d > 0 {
-		c.cancel()
-		c.ctx, c.cancel = context.WithTimeout(c.r.Context(), c.s.cfg.Timeout+d)
+		c.life.End()
+		c.begin(new(span.Context), c.s.cfg.Timeout+d, nil)
 	}
 }
 
@@ -304,14 +299,43 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap is for [http.ResponseController].
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// A control sets the deadlines of one exchange. Writers without deadlines, as
-// in tests, have none.
-type control struct{ rc *http.ResponseController }
+// A control sets the deadlines of one exchange. Writers without deadlines have none,
+// which costs them no error of [http.ResponseController] each time.
+type control struct {
+	read  interface{ SetReadDeadline(time.Time) error }
+	write interface{ SetWriteDeadline(time.Time) error }
+}
 
-func (c *call) control() control { return control{http.NewResponseController(c.raw)} }
+func (c *call) control() (k control) {
+	for w := c.raw; ; {
+		if k.read == nil {
+			k.read, _ = w.(interface{ SetReadDeadline(time.Time) error })
+		}
+		if k.write == nil {
+			k.write, _ = w.(interface{ SetWriteDeadline(time.Time) error })
+		}
+		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok || k.read != nil && k.write != nil {
+			return k
+		}
+		w = inner.Unwrap()
+	}
+}
 
 // clearWrite undoes what the last request of the connection set.
-func (k control) clearWrite()                { _ = k.rc.SetWriteDeadline(time.Time{}) }
-func (k control) limitWrite(d time.Duration) { _ = k.rc.SetWriteDeadline(time.Now().Add(d)) }
-func (k control) limitRead(d time.Duration)  { _ = k.rc.SetReadDeadline(time.Now().Add(d)) }
-func (k control) clearRead()                 { _ = k.rc.SetReadDeadline(time.Time{}) }
+func (k control) clearWrite()                { k.setWrite(time.Time{}) }
+func (k control) limitWrite(d time.Duration) { k.setWrite(time.Now().Add(d)) }
+func (k control) limitRead(d time.Duration)  { k.setRead(time.Now().Add(d)) }
+func (k control) clearRead()                 { k.setRead(time.Time{}) }
+
+func (k control) setRead(t time.Time) {
+	if k.read != nil {
+		_ = k.read.SetReadDeadline(t)
+	}
+}
+
+func (k control) setWrite(t time.Time) {
+	if k.write != nil {
+		_ = k.write.SetWriteDeadline(t)
+	}
+}

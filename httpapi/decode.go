@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -96,7 +95,7 @@ func (c *call) readBody() {
 		c.tooLarge(limit, strconv.FormatInt(c.r.ContentLength, 10)+" bytes")
 		return
 	}
-	body, err := readAll(http.MaxBytesReader(c.raw, c.r.Body, int64(limit)), c.r.ContentLength)
+	body, err := check.ReadAll(http.MaxBytesReader(c.raw, c.r.Body, int64(limit)), c.r.ContentLength)
 	switch {
 	case err == nil:
 		c.body = body
@@ -110,28 +109,6 @@ func (c *call) readBody() {
 		}
 		c.Invalid("body", "", "", "the body was cut short after %d bytes: %v", len(body), err)
 	}
-}
-
-// readAll is [io.ReadAll] of what should be so long; -1 if nobody said. A client
-// that only says it sends much takes no memory for it.
-func readAll(r io.Reader, length int64) ([]byte, error) {
-	const believed = 4 << 10
-	if length < 0 || length > believed {
-		return io.ReadAll(r)
-	}
-	b := make([]byte, 0, length+1) // one more, to read the end into
-	for len(b) < cap(b) {
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		switch {
-		case err == io.EOF:
-			return b, nil
-		case err != nil:
-			return b, err
-		}
-	}
-	rest, err := io.ReadAll(r)
-	return append(b, rest...), err
 }
 
 func (c *call) tooLarge(limit int, size string) {

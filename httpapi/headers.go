@@ -189,41 +189,20 @@ func (c *call) badKey(v string) {
 	c.Invalid(api.HeaderIdempotencyKey, v, limit, "%s must have %s", api.HeaderIdempotencyKey, limit)
 }
 
-// hash is FNV-1a over what was asked: each part with its length, so that no
-// two lists of parts look the same. How long to wait is not part of it.
+// hash sums up what was asked. How long to wait is not part of it.
 func (c *call) hash() uint64 {
-	h := newSum().add(c.r.Method).add(c.route).add(c.group).add(c.name)
+	h := check.NewSum().Add(c.r.Method).Add(c.route).Add(c.group).Add(c.name)
 	if len(c.query) > 0 {
 		for _, name := range slices.Sorted(maps.Keys(c.query)) {
 			if name != "wait" && name != "hold" && name != "since" {
-				h = h.add(name).add(c.query.Get(name))
+				h = h.Add(name).Add(c.query.Get(name))
 			}
 		}
 	}
 	for _, name := range [...]string{"If-Match", "If-None-Match", "Content-Type", api.HeaderSession, api.HeaderGuard} {
-		h = h.add(name).add(strings.Join(c.values(name), ","))
+		h = h.Add(name).Add(strings.Join(c.values(name), ","))
 	}
-	return uint64(part(h, c.body))
-}
-
-// A sum is FNV-1a of 64 bits, as package hash/fnv has it, without an object.
-type sum uint64
-
-func newSum() sum { return 14695981039346656037 }
-
-// add adds one part.
-func (h sum) add(s string) sum { return part(h, s) }
-
-// part adds a text with its length before it.
-func part[T string | []byte](h sum, s T) sum {
-	var room [20]byte
-	for _, c := range append(strconv.AppendInt(room[:0], int64(len(s)), 10), ':') {
-		h = (h ^ sum(c)) * 1099511628211
-	}
-	for i := range len(s) {
-		h = (h ^ sum(s[i])) * 1099511628211
-	}
-	return h
+	return uint64(h.AddBytes(c.body))
 }
 
 // read decodes how a read is to be done. tag is the header that a long poll

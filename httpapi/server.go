@@ -185,7 +185,7 @@ func (s *Server) NewHTTPServer() (srv *http.Server, stop context.CancelFunc) {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{Checker: check.Checker{Lim: s.lim}, s: s, rec: recorder{ResponseWriter: w}, raw: w, r: r, id: requestID(r), began: time.Now(), route: "none"}
+	c := &call{Checker: check.Checker{Lim: s.lim}, s: s, rec: recorder{ResponseWriter: w}, raw: w, r: r, id: relay.RequestID(r), began: time.Now(), route: "none"}
 	c.w = &c.rec
 	defer c.finish()
 	if r.Header["Expect"] != nil {
