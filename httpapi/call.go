@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/httpapi/internal/check"
+	"github.com/prytany/prytany/httpapi/internal/deadline"
 	"github.com/prytany/prytany/httpapi/internal/problems"
 	"github.com/prytany/prytany/httpapi/internal/reply"
 	"github.com/prytany/prytany/httpapi/internal/span"
@@ -262,7 +263,7 @@ func (c *call) unchanged(rd service.Read) error {
 
 // limitWrite bounds how long the client may take to take the reply. Before it
 // leaves, net/http may spend up to IOTimeout on a body that nobody has read.
-func (c *call) limitWrite() { c.control().limitWrite(2 * c.s.cfg.IOTimeout) }
+func (c *call) limitWrite() { c.control().LimitWrite(2 * c.s.cfg.IOTimeout) }
 
 // empty replies with headers alone.
 func (c *call) empty(status int) error {
@@ -299,43 +300,5 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap is for [http.ResponseController].
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// A control sets the deadlines of one exchange. Writers without deadlines have none,
-// which costs them no error of [http.ResponseController] each time.
-type control struct {
-	read  interface{ SetReadDeadline(time.Time) error }
-	write interface{ SetWriteDeadline(time.Time) error }
-}
-
-func (c *call) control() (k control) {
-	for w := c.raw; ; {
-		if k.read == nil {
-			k.read, _ = w.(interface{ SetReadDeadline(time.Time) error })
-		}
-		if k.write == nil {
-			k.write, _ = w.(interface{ SetWriteDeadline(time.Time) error })
-		}
-		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok || k.read != nil && k.write != nil {
-			return k
-		}
-		w = inner.Unwrap()
-	}
-}
-
-// clearWrite undoes what the last request of the connection set.
-func (k control) clearWrite()                { k.setWrite(time.Time{}) }
-func (k control) limitWrite(d time.Duration) { k.setWrite(time.Now().Add(d)) }
-func (k control) limitRead(d time.Duration)  { k.setRead(time.Now().Add(d)) }
-func (k control) clearRead()                 { k.setRead(time.Time{}) }
-
-func (k control) setRead(t time.Time) {
-	if k.read != nil {
-		_ = k.read.SetReadDeadline(t)
-	}
-}
-
-func (k control) setWrite(t time.Time) {
-	if k.write != nil {
-		_ = k.write.SetWriteDeadline(t)
-	}
-}
+// control sets the deadlines of this exchange.
+func (c *call) control() deadline.Control { return deadline.Of(c.raw) }

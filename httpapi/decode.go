@@ -99,7 +99,7 @@ func (c *call) readBody() {
 	switch {
 	case err == nil:
 		c.body = body
-		c.control().clearRead()
+		c.control().ClearRead()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.Reject(problems.New(api.CodeTimeout, "body", "", c.s.cfg.IOTimeout.String(), "the body did not come within %v", c.s.cfg.IOTimeout))
 	default:

@@ -191,12 +191,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header["Expect"] != nil {
 		// net/http may say "100 Continue" before the reply, which sets a deadline of
 		// its own. Nothing else is written before that.
-		c.control().clearWrite()
+		c.control().ClearWrite()
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		// Until the body is read: what is refused unread, net/http reads to its
 		// end before it replies.
-		c.control().limitRead(s.cfg.IOTimeout)
+		c.control().LimitRead(s.cfg.IOTimeout)
 	}
 	h := w.Header()
 	h["X-Content-Type-Options"], h["Cache-Control"] = nosniff, noStore
