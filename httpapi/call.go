@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/httpapi/internal/check"
+	"github.com/prytany/prytany/httpapi/internal/deadline"
 	"github.com/prytany/prytany/httpapi/internal/problems"
 	"github.com/prytany/prytany/httpapi/internal/reply"
+	"github.com/prytany/prytany/httpapi/internal/span"
 	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/locks/service"
@@ -24,15 +26,23 @@ type call struct {
 
 	s       *Server
 	w       *recorder
+	rec     recorder            // where w points to
 	raw     http.ResponseWriter // what w wraps
 	r       *http.Request
 	id      string
 	began   time.Time
 	route   string
-	vars    map[string]string // still encoded
 	param   string
 	grouped bool
-	prefix  string // "/v1/groups/g1", or "" for "/v1"
+
+	rawName  string // what stands for param in the path, still encoded
+	rawGroup string // the same for a group
+	inGroup  bool   // whether there is one
+
+	said  [12]string // values of the reply's headers, each a list of one there
+	saids int
+	tag   string    // the ETag of the revision that meta has told
+	buf   [176]byte // of the reply
 
 	method *method
 	group  string
@@ -46,8 +56,9 @@ type call struct {
 	// Whether to send the request again does no harm, whatever has become of it;
 	// nil: if it has an Idempotency-Key.
 	repeatable *bool
-	ctx        context.Context
-	cancel     context.CancelFunc
+	ctx        context.Context // life
+	life       *span.Context
+	first      span.Context // what life is at first
 }
 
 // run checks what all requests have in common and calls the method.
@@ -74,7 +85,7 @@ func (c *call) run(m *method) error {
 		c.checkForward()
 	}
 	if c.param != "" {
-		c.name = c.Unescape(c.param, c.vars[c.param])
+		c.name = c.Unescape(c.param, c.rawName)
 		if c.param == "prefix" { // the only one that may be empty
 			c.Text(c.param, c.name, c.s.lim.MaxName)
 		} else {
@@ -87,31 +98,24 @@ func (c *call) run(m *method) error {
 	if c.Bad != nil {
 		return c.Bad
 	}
-	ctx := c.r.Context()
+	// A change that does not wait for others does not end because the node goes down:
+	// that takes longer than such a change, whose outcome would be unknown for no reason.
+	var spare error
 	if m.change && m.class == classNormal {
-		var end func()
-		ctx, end = lasting(ctx)
-		defer end()
+		spare = errStopping
 	}
-	c.ctx, c.cancel = context.WithTimeout(ctx, c.s.cfg.Timeout)
-	defer func() { c.cancel() }()
+	c.begin(&c.first, c.s.cfg.Timeout, spare)
+	defer func() { c.life.End() }()
 	if len(c.nodes) > 0 {
 		return c.pass()
 	}
 	return m.do(c)
 }
 
-// lasting returns the context of a change that does not wait for others: it ends
-// with ctx, but not because the node goes down. That takes longer than such a
-// change, whose outcome would be unknown for no reason.
-func lasting(ctx context.Context) (_ context.Context, end func()) {
-	kept, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	unhook := context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); cause != errStopping {
-			cancel(cause)
-		}
-	})
-	return kept, func() { unhook(); cancel(nil) }
+// begin makes life the time that the call of the service has.
+func (c *call) begin(life *span.Context, d time.Duration, spare error) {
+	life.Begin(c.r.Context(), d, spare)
+	c.life, c.ctx = life, life
 }
 
 // class says with what the request competes for room.
@@ -128,16 +132,16 @@ func (c *call) class() class {
 // waiting lets the call of the service take d longer.
 func (c *call) waiting(d time.Duration) {
 	if d > 0 {
-		c.cancel()
-		c.ctx, c.cancel = context.WithTimeout(c.r.Context(), c.s.cfg.Timeout+d)
+		c.life.End()
+		c.begin(new(span.Context), c.s.cfg.Timeout+d, nil)
 	}
 }
 
 // findGroup finds the service of the group in the path.
 func (c *call) findGroup() {
 	c.group = api.MainGroup
-	if raw, ok := c.vars["group"]; ok {
-		c.group = c.Unescape("group", raw)
+	if c.inGroup {
+		c.group = c.Unescape("group", c.rawGroup)
 	}
 	if c.Bad != nil {
 		return
@@ -155,7 +159,7 @@ func (c *call) findGroup() {
 // tellLeader says where the leader of the group is, if that is known.
 func (c *call) tellLeader() {
 	if leader := c.s.cfg.LeaderURL(c.group); leader != "" {
-		c.w.Header().Set(api.HeaderLeader, leader)
+		c.set(api.HeaderLeader, leader)
 	}
 }
 
@@ -179,18 +183,52 @@ func (c *call) checkForward() {
 	}
 }
 
+// nosniff and noStore are headers of all replies. Nobody writes to a list of a header.
+var (
+	nosniff = []string{"nosniff"}
+	noStore = []string{"no-store"}
+	noCache = []string{"no-cache"}
+	sandbox = []string{"sandbox"}
+	accept  = []string{"Accept"}
+)
+
+// set sets a header of the reply. name is as [http.CanonicalHeaderKey] has it.
+func (c *call) set(name, value string) {
+	list := []string{}
+	if i := c.saids; i < len(c.said) {
+		c.saids++
+		list = c.said[i : i : i+1]
+	}
+	c.w.Header()[name] = append(list, value)
+}
+
 // meta sets the headers that say where in the group's history a reply belongs.
 func (c *call) meta(m locks.Meta) {
-	h := c.w.Header()
 	if m.Revision == 0 && m.Slot == 0 {
 		return
 	}
-	h.Set(api.HeaderRevision, strconv.FormatUint(m.Revision, 10))
-	h.Set(api.HeaderSlot, strconv.FormatUint(m.Slot, 10))
+	// One string has all of it: the ETag of the revision, and the slot.
+	var room [48]byte
+	b := append(strconv.AppendUint(append(room[:0], '"'), m.Revision, 10), '"')
+	n := len(b)
+	all := string(strconv.AppendUint(b, m.Slot, 10))
+	c.tag = all[:n]
+	c.set(api.HeaderRevision, all[1:n-1])
+	c.set(api.HeaderSlot, all[n:])
 	if c.stale {
-		h.Set(api.HeaderApplied, strconv.FormatUint(m.Revision, 10))
-		h.Set(api.HeaderAgeMS, strconv.FormatInt(reply.MS(m.Age), 10))
+		c.set(api.HeaderApplied, all[1:n-1])
+		c.set(api.HeaderAgeMS, strconv.FormatInt(reply.MS(m.Age), 10))
 	}
+}
+
+// etag is the ETag of revision or fence n, which often is the revision of the reply.
+func (c *call) etag(n uint64) string {
+	var room [24]byte
+	b := append(strconv.AppendUint(append(room[:0], '"'), n, 10), '"')
+	if string(b) == c.tag {
+		return c.tag
+	}
+	return string(b)
 }
 
 // json replies with v, compact, with a newline at its end.
@@ -198,9 +236,8 @@ func (c *call) json(status int, v any) error { return c.send(status, api.TypeJSO
 
 // send replies with b.
 func (c *call) send(status int, contentType string, b []byte) error {
-	h := c.w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(b)))
+	c.set("Content-Type", contentType)
+	c.set("Content-Length", strconv.Itoa(len(b)))
 	c.limitWrite()
 	c.w.WriteHeader(status)
 	if c.r.Method != http.MethodHead {
@@ -226,7 +263,7 @@ func (c *call) unchanged(rd service.Read) error {
 
 // limitWrite bounds how long the client may take to take the reply. Before it
 // leaves, net/http may spend up to IOTimeout on a body that nobody has read.
-func (c *call) limitWrite() { c.control().limitWrite(2 * c.s.cfg.IOTimeout) }
+func (c *call) limitWrite() { c.control().LimitWrite(2 * c.s.cfg.IOTimeout) }
 
 // empty replies with headers alone.
 func (c *call) empty(status int) error {
@@ -263,14 +300,5 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap is for [http.ResponseController].
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// A control sets the deadlines of one exchange. Writers without deadlines, as
-// in tests, have none.
-type control struct{ rc *http.ResponseController }
-
-func (c *call) control() control { return control{http.NewResponseController(c.raw)} }
-
-// clearWrite undoes what the last request of the connection set.
-func (k control) clearWrite()                { _ = k.rc.SetWriteDeadline(time.Time{}) }
-func (k control) limitWrite(d time.Duration) { _ = k.rc.SetWriteDeadline(time.Now().Add(d)) }
-func (k control) limitRead(d time.Duration)  { _ = k.rc.SetReadDeadline(time.Now().Add(d)) }
-func (k control) clearRead()                 { _ = k.rc.SetReadDeadline(time.Time{}) }
+// control sets the deadlines of this exchange.
+func (c *call) control() deadline.Control { return deadline.Of(c.raw) }

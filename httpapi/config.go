@@ -39,12 +39,13 @@ func (c *call) put() error {
 	if err != nil {
 		return err
 	}
-	c.w.Header().Set("ETag", api.FormatETag(e.Revision))
+	c.set("Etag", c.etag(e.Revision))
 	status := http.StatusOK
 	if created {
 		status = http.StatusCreated
 	}
-	return c.json(status, api.Put{Key: e.Key, Revision: e.Revision, Version: e.Version, Created: created})
+	out := api.Put{Key: e.Key, Revision: e.Revision, Version: e.Version, Created: created}
+	return c.send(status, api.TypeJSON, reply.AppendPut(c.buf[:0], &out))
 }
 
 func (c *call) getEntry() error {
@@ -59,9 +60,8 @@ func (c *call) getEntry() error {
 		return err
 	}
 	h := c.w.Header()
-	h.Set("ETag", api.FormatETag(e.Revision))
-	h.Set("Cache-Control", "no-cache")
-	h.Set("Vary", "Accept")
+	c.set("Etag", c.etag(e.Revision))
+	h["Cache-Control"], h["Vary"] = noCache, accept
 	if seen.Matches(e.Revision) {
 		return c.unchanged(rd)
 	}
@@ -69,7 +69,7 @@ func (c *call) getEntry() error {
 		return c.json(http.StatusOK, reply.Entry(e))
 	}
 	// The value may be a web page. It must not run as one of this origin.
-	h.Set("Content-Security-Policy", "sandbox")
+	h["Content-Security-Policy"] = sandbox
 	return c.send(http.StatusOK, orDefault(e.ContentType, api.TypeBytes), e.Value)
 }
 

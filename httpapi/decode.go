@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -36,6 +35,9 @@ func (c *call) flag(name string) bool {
 
 // parseQuery decodes the query and refuses parameters that would be ignored.
 func (c *call) parseQuery() {
+	if c.r.URL.RawQuery == "" {
+		return
+	}
 	q, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
 		c.Invalid("query", c.r.URL.RawQuery, "", "the query cannot be read: %v", err)
@@ -93,11 +95,11 @@ func (c *call) readBody() {
 		c.tooLarge(limit, strconv.FormatInt(c.r.ContentLength, 10)+" bytes")
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.raw, c.r.Body, int64(limit)))
+	body, err := check.ReadAll(http.MaxBytesReader(c.raw, c.r.Body, int64(limit)), c.r.ContentLength)
 	switch {
 	case err == nil:
 		c.body = body
-		c.control().clearRead()
+		c.control().ClearRead()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.Reject(problems.New(api.CodeTimeout, "body", "", c.s.cfg.IOTimeout.String(), "the body did not come within %v", c.s.cfg.IOTimeout))
 	default:

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"hash/fnv"
 	"maps"
 	"mime"
 	"slices"
@@ -19,7 +18,7 @@ import (
 
 // header returns the value of a header that may be there once.
 func (c *call) header(name string) string {
-	v := c.r.Header.Values(name)
+	v := c.values(name)
 	switch {
 	case len(v) == 0:
 		return ""
@@ -29,6 +28,15 @@ func (c *call) header(name string) string {
 		c.Invalid(name, v[0], "UTF-8", "the header %s is not UTF-8", name)
 	}
 	return strings.TrimSpace(v[0])
+}
+
+// values returns all values of a header. name is as [http.CanonicalHeaderKey] has it,
+// or one of the constants of package api: it is not made so here.
+func (c *call) values(name string) []string {
+	if name == api.HeaderLastEventID { // the only one that is written otherwise
+		name = "Last-Event-Id"
+	}
+	return c.r.Header[name]
 }
 
 // need is one for a change that must name the grant it is about; without the
@@ -43,7 +51,7 @@ func (c *call) need(name, detail string) uint64 {
 
 // condition reads header name of this request.
 func (c *call) condition(name string, weakToo bool) check.Condition {
-	return c.Condition(name, c.r.Header.Values(name), weakToo)
+	return c.Condition(name, c.values(name), weakToo)
 }
 
 // one returns the only tag of a condition; "*" and lists are refused.
@@ -75,7 +83,7 @@ func (c *call) checkHeaders() {
 // unconditional refuses conditions that this request does not take.
 func (c *call) unconditional(names ...string) {
 	for _, name := range names {
-		if v := c.r.Header.Values(name); len(v) > 0 {
+		if v := c.values(name); len(v) > 0 {
 			c.Invalid(name, v[0], "absent", "%s %s does not take %s", c.r.Method, c.route, name)
 		}
 	}
@@ -85,7 +93,7 @@ func (c *call) unconditional(names ...string) {
 // outlive whom it was meant to end with.
 func (c *call) session() string {
 	v := c.header(api.HeaderSession)
-	if v == "" && len(c.r.Header.Values(api.HeaderSession)) > 0 {
+	if v == "" && len(c.values(api.HeaderSession)) > 0 {
 		c.Invalid(api.HeaderSession, v, "the id of a session", "%s is empty", api.HeaderSession)
 	}
 	return c.Text(api.HeaderSession, v, c.s.lim.MaxName)
@@ -95,7 +103,7 @@ func (c *call) session() string {
 func (c *call) guard() *locks.Guard {
 	v := c.header(api.HeaderGuard)
 	if v == "" {
-		if len(c.r.Header.Values(api.HeaderGuard)) > 0 {
+		if len(c.values(api.HeaderGuard)) > 0 {
 			c.Invalid(api.HeaderGuard, v, "", "%s is empty", api.HeaderGuard)
 		}
 		return nil
@@ -112,7 +120,7 @@ func (c *call) guard() *locks.Guard {
 // says by itself means nothing.
 func (c *call) contentType() string {
 	v := c.header("Content-Type")
-	if v == "" {
+	if v == "" || v == api.TypeBytes {
 		return api.TypeBytes
 	}
 	c.MediaType("Content-Type", v)
@@ -124,7 +132,11 @@ func (c *call) contentType() string {
 
 // accepts reports whether the client asks for a media type by name.
 func (c *call) accepts(want string) bool {
-	for part := range strings.SplitSeq(strings.Join(c.r.Header.Values("Accept"), ","), ",") {
+	list := c.values("Accept")
+	if len(list) == 0 || len(list) == 1 && list[0] == "*/*" {
+		return false
+	}
+	for part := range strings.SplitSeq(strings.Join(list, ","), ",") {
 		media, params, err := mime.ParseMediaType(part)
 		if err != nil || media != want {
 			continue
@@ -153,14 +165,17 @@ func (c *call) streamType() string {
 func (c *call) common() service.Common {
 	v := c.header(api.HeaderIdempotencyKey)
 	if v == "" {
-		if len(c.r.Header.Values(api.HeaderIdempotencyKey)) > 0 {
+		if len(c.values(api.HeaderIdempotencyKey)) > 0 {
 			c.badKey(v)
 		}
 		return service.Common{}
 	}
 	key := v
 	if len(v) >= 2 && v[0] == '"' && v[len(v)-1] == '"' {
-		key = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(v[1 : len(v)-1])
+		key = v[1 : len(v)-1]
+		if strings.Contains(key, `\`) {
+			key = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(key)
+		}
 	}
 	printable := strings.IndexFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) < 0
 	if key == "" || len(key) > api.MaxIdempotencyKey || !printable {
@@ -174,28 +189,20 @@ func (c *call) badKey(v string) {
 	c.Invalid(api.HeaderIdempotencyKey, v, limit, "%s must have %s", api.HeaderIdempotencyKey, limit)
 }
 
-// hash is FNV-1a over what was asked: each part with its length, so that no
-// two lists of parts look the same. How long to wait is not part of it.
+// hash sums up what was asked. How long to wait is not part of it.
 func (c *call) hash() uint64 {
-	h := fnv.New64a()
-	add := func(parts ...string) {
-		for _, p := range parts {
-			_, _ = h.Write(strconv.AppendInt(nil, int64(len(p)), 10))
-			_, _ = h.Write([]byte{':'})
-			_, _ = h.Write([]byte(p))
+	h := check.NewSum().Add(c.r.Method).Add(c.route).Add(c.group).Add(c.name)
+	if len(c.query) > 0 {
+		for _, name := range slices.Sorted(maps.Keys(c.query)) {
+			if name != "wait" && name != "hold" && name != "since" {
+				h = h.Add(name).Add(c.query.Get(name))
+			}
 		}
 	}
-	add(c.r.Method, c.route, c.group, c.name)
-	for _, name := range slices.Sorted(maps.Keys(c.query)) {
-		if name != "wait" && name != "hold" && name != "since" {
-			add(name, c.query.Get(name))
-		}
+	for _, name := range [...]string{"If-Match", "If-None-Match", "Content-Type", api.HeaderSession, api.HeaderGuard} {
+		h = h.Add(name).Add(strings.Join(c.values(name), ","))
 	}
-	for _, name := range []string{"If-Match", "If-None-Match", "Content-Type", api.HeaderSession, api.HeaderGuard} {
-		add(name, strings.Join(c.r.Header.Values(name), ","))
-	}
-	add(string(c.body))
-	return h.Sum64()
+	return uint64(h.AddBytes(c.body))
 }
 
 // read decodes how a read is to be done. tag is the header that a long poll

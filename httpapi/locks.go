@@ -34,7 +34,8 @@ func (c *call) acquire() error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, reply.Grant(g))
+	out := reply.Grant(g)
+	return c.send(http.StatusOK, api.TypeJSON, reply.AppendGrant(c.buf[:0], &out))
 }
 
 // countSlots checks the number of slots that a request asks for.
@@ -139,8 +140,9 @@ func (c *call) askYield() error {
 
 // fence sets the headers of a grant.
 func (c *call) fence(n uint64) {
-	c.w.Header().Set("ETag", api.FormatETag(n))
-	c.w.Header().Set(api.HeaderFence, strconv.FormatUint(n, 10))
+	tag := c.etag(n)
+	c.set("Etag", tag)
+	c.set(api.HeaderFence, tag[1:len(tag)-1])
 }
 
 func (c *call) release() error {
@@ -193,16 +195,18 @@ func (c *call) getLock() error {
 	if err != nil {
 		return err
 	}
-	c.w.Header().Set("Cache-Control", "no-cache")
+	c.w.Header()["Cache-Control"] = noCache
 	tag := l.Changed
 	if len(l.Holders) == 1 {
-		c.w.Header().Set(api.HeaderFence, strconv.FormatUint(l.Holders[0].Fence, 10))
+		fence := c.etag(l.Holders[0].Fence)
+		c.set(api.HeaderFence, fence[1:len(fence)-1])
 	}
-	c.w.Header().Set("ETag", api.FormatETag(tag))
+	c.set("Etag", c.etag(tag))
 	if seen.Matches(tag) {
 		return c.unchanged(rd)
 	}
-	return c.json(http.StatusOK, reply.Lock(l))
+	out := reply.Lock(l)
+	return c.send(http.StatusOK, api.TypeJSON, reply.AppendLock(c.buf[:0], &out))
 }
 
 // checkFence answers whether one grant is current.

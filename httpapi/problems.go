@@ -25,12 +25,12 @@ func (c *call) fail(err error) {
 	case p.Status == http.StatusConflict && p.Retryable, p.Status == http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	}
-	for _, name := range []string{"ETag", "Location", "Content-Security-Policy", "Vary", api.HeaderFence} {
-		h.Del(name)
+	for _, name := range []string{"Etag", "Location", "Content-Security-Policy", "Vary", api.HeaderFence} {
+		delete(h, name)
 	}
-	h.Set("Cache-Control", "no-store") // a read may have said otherwise already
+	h["Cache-Control"] = noStore // a read may have said otherwise already
 	c.drain()
-	_ = c.send(p.Status, api.TypeProblem, reply.JSON(p))
+	_ = c.send(p.Status, api.TypeProblem, reply.AppendProblem(c.buf[:0], p))
 }
 
 // maxDrain bounds what is read of a body that nobody wants.

@@ -13,17 +13,6 @@ import (
 	"github.com/prytany/prytany/internal/api"
 )
 
-// requestID is the id of a request: that of the node that passes it on, so that the
-// logs of both say the same, or a new one.
-func requestID(r *http.Request) string {
-	id := r.Header.Get(api.HeaderRelayed)
-	odd := func(c rune) bool { return (c < 'A' || c > 'Z') && (c < '2' || c > '7') }
-	if len(id) != len(rand.Text()) || strings.ContainsFunc(id, odd) {
-		return rand.Text()
-	}
-	return id
-}
-
 // elsewhere finds the nodes to pass the request on to, as this one has no part in the
 // group. A request that was passed on goes no further: two nodes that each take the
 // other for a member would never end.

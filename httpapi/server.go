@@ -18,6 +18,7 @@ import (
 	"github.com/prytany/prytany/httpapi/internal/alone"
 	"github.com/prytany/prytany/httpapi/internal/check"
 	"github.com/prytany/prytany/httpapi/internal/feed"
+	"github.com/prytany/prytany/httpapi/internal/paths"
 	"github.com/prytany/prytany/httpapi/internal/problems"
 	"github.com/prytany/prytany/httpapi/internal/relay"
 	"github.com/prytany/prytany/internal/api"
@@ -103,6 +104,7 @@ type Server struct {
 	lim    locks.Limits
 	router *mux.Router
 	routes map[string]*route
+	quick  paths.Finder[*route]
 	cross  *http.CrossOriginProtection
 	told   *feed.Cache
 	relay  *relay.Relay
@@ -142,7 +144,7 @@ func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, lim: cfg.Limits.WithDefaults(), told: feed.NewCache(), relay: relay.New(relay.Config{}), cross: http.NewCrossOriginProtection()}
 	s.rooms[classNormal].max, s.rooms[classKeepalive].max = cfg.MaxInFlight, cfg.MaxInFlight
 	s.rooms[classStream].max, s.rooms[classHeld].max = cfg.MaxStreams, cfg.MaxHeld
-	s.router, s.routes = newRouter(cfg.Metrics != nil)
+	s.router, s.routes, s.quick = newRouter(cfg.Metrics != nil)
 	return s
 }
 
@@ -183,19 +185,22 @@ func (s *Server) NewHTTPServer() (srv *http.Server, stop context.CancelFunc) {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := &recorder{ResponseWriter: w}
-	c := &call{Checker: check.Checker{Lim: s.lim}, s: s, w: rec, raw: w, r: r, id: requestID(r), began: time.Now(), route: "none"}
+	c := &call{Checker: check.Checker{Lim: s.lim}, s: s, rec: recorder{ResponseWriter: w}, raw: w, r: r, id: relay.RequestID(r), began: time.Now(), route: "none"}
+	c.w = &c.rec
 	defer c.finish()
-	c.control().clearWrite()
+	if r.Header["Expect"] != nil {
+		// net/http may say "100 Continue" before the reply, which sets a deadline of
+		// its own. Nothing else is written before that.
+		c.control().ClearWrite()
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		// Until the body is read: what is refused unread, net/http reads to its
 		// end before it replies.
-		c.control().limitRead(s.cfg.IOTimeout)
+		c.control().LimitRead(s.cfg.IOTimeout)
 	}
-	h := rec.Header()
-	h.Set(api.HeaderRequestID, c.id)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
+	h := w.Header()
+	h["X-Content-Type-Options"], h["Cache-Control"] = nosniff, noStore
+	c.set(api.HeaderRequestID, c.id)
 	if err := s.admit(r); err != nil {
 		c.fail(err)
 		return
@@ -241,15 +246,11 @@ func (s *Server) knownHost(hostport string) bool {
 
 // find routes c's request.
 func (s *Server) find(c *call) (*method, error) {
-	var match mux.RouteMatch
-	if !s.router.Match(c.r, &match) || match.Route == nil {
+	rt := s.match(c)
+	if rt == nil {
 		return nil, problems.New(api.CodeNotFound, "", "", "", "there is nothing at this path")
 	}
-	rt := s.routes[match.Route.GetName()]
-	c.route, c.vars, c.param, c.grouped = rt.path, match.Vars, rt.param, rt.group
-	if rt.group && c.vars["group"] != "" {
-		c.prefix = "/v1/groups/" + c.vars["group"]
-	}
+	c.route, c.param, c.grouped = rt.path, rt.param, rt.group
 	name := c.r.Method
 	if name == http.MethodHead {
 		name = http.MethodGet
@@ -260,7 +261,32 @@ func (s *Server) find(c *call) (*method, error) {
 		c.w.Header().Set("Allow", allow)
 		return nil, problems.New(api.CodeMethodNotAllowed, "method", c.r.Method, allow, "this path takes %s", allow)
 	}
-	return &m, nil
+	return m, nil
+}
+
+// match finds the route of c's path, nil if there is none, and what stands in it.
+// The router decides; most requests for something with a name need not ask it.
+func (s *Server) match(c *call) *route {
+	if c.r.Method != http.MethodPost { // its end may be no part of the name
+		if f, ok := s.quick.Find(c.r.URL.EscapedPath()); ok {
+			c.rawGroup, c.inGroup, c.rawName = f.Group, f.InGroup, f.Name
+			return f.Route
+		}
+	}
+	return s.ask(c)
+}
+
+// ask has the router find it.
+func (s *Server) ask(c *call) *route {
+	var match mux.RouteMatch
+	if !s.router.Match(c.r, &match) || match.Route == nil {
+		return nil
+	}
+	rt := s.routes[match.Route.GetName()]
+	c.rawGroup = match.Vars["group"]
+	c.inGroup = c.rawGroup != "" // in a path it is never empty
+	c.rawName = match.Vars[rt.param]
+	return rt
 }
 
 // enter counts a request in, unless there is no room for it.

@@ -28,7 +28,11 @@ func (c *call) createSession() error {
 	if err != nil {
 		return err
 	}
-	c.w.Header().Set("Location", orDefault(c.prefix, "/v1")+"/sessions/"+url.PathEscape(s.ID))
+	below := "/v1"
+	if c.inGroup {
+		below = "/v1/groups/" + c.rawGroup
+	}
+	c.w.Header().Set("Location", below+"/sessions/"+url.PathEscape(s.ID))
 	return c.json(http.StatusCreated, api.SessionCreated{ID: s.ID, TTLMS: reply.MS(s.TTL), ExpiresInMS: reply.KnownMS(s.ExpiresIn)})
 }
 
@@ -63,7 +67,7 @@ func (c *call) keepAlive() error {
 			}
 		}
 	}
-	return c.json(http.StatusOK, out)
+	return c.send(http.StatusOK, api.TypeJSON, reply.AppendKept(c.buf[:0], &out))
 }
 
 func (c *call) getSession() error {

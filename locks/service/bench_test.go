@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -115,4 +116,53 @@ func BenchmarkRenewals(b *testing.B) {
 	all.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "renewals/s")
 	b.ReportMetric(float64(b.N)/float64(l.asks), "renewals/question")
+}
+
+// BenchmarkCalls has one caller ask for one thing after the other of a log that
+// answers at once.
+func BenchmarkCalls(b *testing.B) {
+	l := newFakeLog()
+	s := newService(l)
+	id := open(b, s, "")
+	ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+	defer cancel()
+	value := make([]byte, 256)
+	put(b, s, "app/color")
+	var n int
+	key := func() Common { // each is another
+		n++
+		return Common{IdempotencyKey: strconv.Itoa(n)}
+	}
+	for _, tt := range []struct {
+		name string
+		do   func() error
+	}{
+		{"put", func() error {
+			_, _, _, err := s.Put(ctx, Put{Common: key(), Key: "app/color", Value: value, ContentType: "text/plain"})
+			return err
+		}},
+		{"put-unkeyed", func() error {
+			_, _, _, err := s.Put(ctx, Put{Key: "app/color", Value: value, ContentType: "text/plain"})
+			return err
+		}},
+		{"get", func() error { _, _, err := s.Get(ctx, "app/color", Read{}); return err }},
+		{"get-stale", func() error { _, _, err := s.Get(ctx, "app/color", Read{Stale: true}); return err }},
+		{"lock-unlock", func() error {
+			g, _, err := s.Acquire(ctx, Acquire{Common: key(), Name: "nightly", Session: id})
+			if err == nil {
+				_, err = s.Release(ctx, Release{Common: key(), Name: "nightly", Fence: g.Fence})
+			}
+			return err
+		}},
+		{"keepalive", func() error { _, _, err := s.KeepAlive(ctx, KeepAlive{ID: id}); return err }},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := tt.do(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

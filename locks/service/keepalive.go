@@ -201,8 +201,8 @@ func (s *Service) keepAlive(ctx context.Context, r KeepAlive) (locks.Kept, locks
 
 // renewIn is renew with the time that a request may take.
 func (s *Service) renewIn(ctx context.Context, id string) (locks.Lease, locks.Meta, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
-	defer cancel()
+	ctx, limit := within(ctx, s.cfg.RequestTimeout)
+	defer limit.end()
 	return s.renew(ctx, id)
 }
 

@@ -26,8 +26,8 @@ func (s *Service) insist(ctx context.Context, cmd locks.Command) (locks.Result, 
 }
 
 func (s *Service) repeat(ctx context.Context, cmd locks.Command, r *locks.Request, insist bool) (locks.Result, locks.Meta, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
-	defer cancel()
+	ctx, limit := within(ctx, s.cfg.RequestTimeout)
+	defer limit.end()
 	r.Since = s.machine.Revision()
 	for {
 		data, slot, err := s.cfg.Log.Propose(ctx, locks.Encode(cmd))
@@ -134,8 +134,8 @@ func fail(op, name string, err error) error {
 // again does no harm, so nothing is left unknown. About a single session it asks
 // until its fate is known.
 func (s *Service) ask(ctx context.Context, q locks.Question, timeout time.Duration) (locks.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	ctx, limit := within(ctx, timeout)
+	defer limit.end()
 	for {
 		a, err := s.askOnce(ctx, q, timeout)
 		if err != nil || !ending(a.Leases) {
@@ -149,8 +149,8 @@ func (s *Service) ask(ctx context.Context, q locks.Question, timeout time.Durati
 
 // askOnce is ask that takes the first answer.
 func (s *Service) askOnce(ctx context.Context, q locks.Question, timeout time.Duration) (locks.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	ctx, limit := within(ctx, timeout)
+	defer limit.end()
 	req := q.Encode()
 	for {
 		data, err := s.cfg.Log.Ask(ctx, req)

@@ -23,11 +23,17 @@ func (s *Service) sync(ctx context.Context, rd Read) error {
 	if err := checkUpTo("wait", rd.Wait, s.cfg.Limits.MaxWait); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
-	defer cancel()
+	if rd.Stale && s.machine.Revision() >= rd.MinRevision {
+		return nil // there is nothing to wait for
+	}
+	ctx, limit := within(ctx, s.cfg.RequestTimeout)
+	defer limit.end()
 	if !rd.Stale {
 		if err := s.barrier(ctx); err != nil {
 			return err
+		}
+		if rd.MinRevision == 0 {
+			return nil
 		}
 	}
 	reached, stop := s.machine.Reach(rd.MinRevision)
@@ -62,8 +68,12 @@ func poll[T any](s *Service, ctx context.Context, rd Read, t locks.Topic, tag fu
 	if err := s.sync(ctx, rd); err != nil {
 		return zero, false, locks.Meta{}, err
 	}
-	limit := time.NewTimer(rd.Wait)
-	defer limit.Stop()
+	var over <-chan time.Time
+	if rd.Wait > 0 {
+		limit := time.NewTimer(rd.Wait)
+		defer limit.Stop()
+		over = limit.C
+	}
 	for last := rd.Wait == 0; ; {
 		var v T
 		var ok, done bool
@@ -87,7 +97,7 @@ func poll[T any](s *Service, ctx context.Context, rd Read, t locks.Topic, tag fu
 		}
 		select {
 		case <-rung.C:
-		case <-limit.C:
+		case <-over:
 			last = true
 		case <-ctx.Done():
 			last = true

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,9 +47,6 @@ func (c Config) withDefaults() Config {
 	if c.Age == nil {
 		c.Age = func() time.Duration { return 0 }
 	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
 	return c
 }
 
@@ -88,17 +84,30 @@ func New(cfg Config) *Service {
 // Limits returns the limits in force, defaults filled in.
 func (s *Service) Limits() locks.Limits { return s.cfg.Limits }
 
+// idLetters says 128 bits in 26 letters.
+var idLetters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
 // newID returns an unguessable name: 128 random bits after prefix.
 func (s *Service) newID(prefix string) (string, error) {
+	var raw [16]byte
+	if s.cfg.Rand == nil {
+		_, _ = rand.Read(raw[:]) // it never fails
+	} else if err := s.read(&raw); err != nil {
+		return "", fmt.Errorf("locks: no randomness: %w", err)
+	}
+	var room [32]byte
+	return string(idLetters.AppendEncode(append(room[:0], prefix...), raw[:])), nil
+}
+
+// read reads from cfg.Rand. What it is given stays with the caller: a reader could
+// keep what that gets, which therefore is another's.
+func (s *Service) read(to *[16]byte) error {
 	var raw [16]byte
 	s.randMu.Lock()
 	_, err := io.ReadFull(s.cfg.Rand, raw[:])
 	s.randMu.Unlock()
-	if err != nil {
-		return "", fmt.Errorf("locks: no randomness: %w", err)
-	}
-	enc := base32.StdEncoding.WithPadding(base32.NoPadding)
-	return prefix + strings.ToLower(enc.EncodeToString(raw[:])), nil
+	*to = raw
+	return err
 }
 
 // request returns the id under which a changing command is remembered.

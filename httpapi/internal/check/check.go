@@ -44,13 +44,16 @@ func (c *Checker) Unescape(field, raw string) string {
 
 // Name returns a name that may exist: neither empty nor too long, UTF-8.
 func (c *Checker) Name(field, s string) string {
+	if s != "" && len(s) <= c.Lim.MaxName && utf8.ValidString(s) {
+		return s
+	}
 	limit := "1 to " + strconv.Itoa(c.Lim.MaxName) + " bytes"
 	switch {
 	case s == "":
 		c.Invalid(field, s, limit, "%s is empty; it must have %s", field, limit)
 	case len(s) > c.Lim.MaxName:
 		c.Invalid(field, s, limit, "%s has %d bytes; it must have %s", field, len(s), limit)
-	case !utf8.ValidString(s):
+	default:
 		c.Invalid(field, s, "UTF-8", "%s is not UTF-8", field)
 	}
 	return s
@@ -80,17 +83,17 @@ func (c *Checker) Duration(field, s string, low, high time.Duration) time.Durati
 	if s == "" {
 		return 0
 	}
-	limit := fmt.Sprintf("%v to %v", low, high)
 	d, err := time.ParseDuration(s)
+	if err == nil && d >= low && d <= high {
+		return d
+	}
+	limit := fmt.Sprintf("%v to %v", low, high)
 	if err != nil {
 		c.Invalid(field, s, limit, `%s must be a duration such as "15s" or "1h30m", from %s; got %q`, field, limit, problems.Short(s))
 		return 0
 	}
-	if d < low || d > high {
-		c.Invalid(field, s, limit, "%s must be from %s; got %q", field, limit, problems.Short(s))
-		return 0
-	}
-	return d
+	c.Invalid(field, s, limit, "%s must be from %s; got %q", field, limit, problems.Short(s))
+	return 0
 }
 
 // Number reads a decimal number within bounds.

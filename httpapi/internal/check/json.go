@@ -21,14 +21,23 @@ import (
 // *string, *int, *uint64, *bool or, for a list, *[]json.RawMessage.
 type Fields map[string]any
 
+// maxPlain bounds the bodies that are copied to be looked at once more, should they turn
+// out not to be plain.
+const maxPlain = 4 << 10
+
 // Object decodes a body, a JSON object with no members but those in want,
 // each at most once. No body is an empty object. given says which are there.
 func (c *Checker) Object(body []byte, want Fields) (given map[string]bool) {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return map[string]bool{}
+		return nil
 	}
 	if !utf8.Valid(body) {
 		c.Invalid("body", "", "UTF-8", "the body is not UTF-8")
+	}
+	if len(body) <= maxPlain && c.Bad == nil {
+		if given, ok := plain(string(body), want); ok {
+			return given
+		}
 	}
 	return c.objectAt("", body, want)
 }

@@ -36,9 +36,24 @@ type Command interface {
 
 // Encode returns the bytes of cmd.
 func Encode(cmd Command) []byte {
-	c := wire.Coder{Buf: []byte{cmd.kind()}}
+	c := wire.Coder{Buf: append(make([]byte, 0, room(cmd)), cmd.kind())}
 	cmd.Wire(&c)
 	return c.Buf
+}
+
+// room guesses how many bytes cmd takes, so that few grow while they are written. What
+// is guessed too much stays in memory as long as the log does.
+func room(cmd Command) int {
+	const rest = 48 // numbers, and the lengths of texts
+	switch c := cmd.(type) {
+	case *Put:
+		return rest + len(c.Request.ID) + len(c.Key) + len(c.Value) + len(c.ContentType) + len(c.Session)
+	case *Acquire:
+		return rest + len(c.Request.ID) + len(c.Lock) + len(c.Session) + len(c.Note) + len(c.Value)
+	case *Release:
+		return rest + len(c.Request.ID) + len(c.Lock) + len(c.Session) + len(c.Reason)
+	}
+	return 2 * rest
 }
 
 // An UnsupportedError is about a command that only a newer version knows.
