@@ -13,10 +13,12 @@ type Effects struct {
 	Early []Envelope     // 0. may leave at once: Accepts of a ballot whose promise is durable already
 	Save  Update         // 1. make durable in one atomic write, if it is Dirty
 	Send  []Envelope     // 2. only after 1; may be lost, late or repeated
-	Apply []Entry        // 3. in slot order, without gaps
+	Apply []Entry        // 3. in slot order, without gaps; the first Settled of them may be applied before 1
 	Reads []Read         // 4. linearizable reads that may be served once Index is applied
 	Chunk []ChunkRequest // 5. snapshot bytes that peers ask for
 	Trace []Event        // 6. for logs, metrics and model checking; never acted on
+
+	Settled int // entries of Apply that were chosen by votes which are durable already
 }
 
 // Reset empties e and keeps its memory.

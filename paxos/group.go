@@ -64,6 +64,7 @@ type Group struct {
 	decided Slot // every slot up to it is chosen and known
 	applied Slot // every slot up to it was in some Effects.Apply
 	seen    Slot // decided when Flush last reported it
+	fresh   Slot // the first that was decided in this turn by an own vote of this turn; 0: none
 
 	durable durable
 	follow  follow
@@ -193,6 +194,7 @@ func (g *Group) Flush(out *Effects) {
 		g.flushReads(out)
 	}
 	g.emit(out)
+	g.settle(out)
 	if out.Save.Dirty {
 		out.Save.Header = g.header() // Decided may have advanced since
 	}
@@ -214,6 +216,17 @@ func (g *Group) emit(out *Effects) {
 	}
 }
 
+// settle tells which of the entries to be applied do not wait for this turn to be
+// durable: what others have told is chosen, and what own votes of earlier turns have
+// helped to choose.
+func (g *Group) settle(out *Effects) {
+	out.Settled = len(out.Apply)
+	if g.fresh > 0 {
+		out.Settled = max(out.Settled-int(g.applied-g.fresh+1), 0)
+	}
+	g.fresh = 0
+}
+
 // decide advances the watermark by one slot, which is held and known to be
 // chosen.
 func (g *Group) decide(out *Effects) {
@@ -225,6 +238,9 @@ func (g *Group) decide(out *Effects) {
 	g.decided = s
 	if g.lead != nil {
 		g.lead.bytes -= len(e.vote.Value)
+		if g.fresh == 0 && (g.durable.ballot != g.lead.ballot || s > g.durable.voted) && !mutant.On(mutant.SettlesEarly) {
+			g.fresh = s
+		}
 	}
 	if next, ok := g.stopSign(e.vote.Value); ok {
 		g.reconfigured(s, next, out)

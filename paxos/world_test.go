@@ -139,6 +139,11 @@ func (w *world) turn(n *node, steps ...func(out *Effects)) {
 		w.crash(n)
 		return
 	}
+	for _, e := range out.Apply[:out.Settled] {
+		if was, ok := w.oracle.chosen[e.Slot]; !ok || was != e.Value {
+			panic(fmt.Sprintf("node %d would apply slot %d before anybody could know that it is chosen", n.id, e.Slot))
+		}
+	}
 	w.save(n, out.Save)
 	if crash == 3 {
 		w.crash(n)

@@ -29,6 +29,7 @@ const (
 	AfterStop        Name = "mutant:after-stop"         // commands follow the stop-sign in its configuration
 	ForgottenVoter   Name = "mutant:forgotten-voter"    // who has forgotten its votes in a configuration votes in it again
 	LocalReads       Name = "mutant:local-reads"        // a leader asks nobody before it answers a read
+	SettlesEarly     Name = "mutant:settles-early"      // a value that the own vote helps to choose counts as chosen before that is written
 	ReadsSurvive     Name = "mutant:reads-survive"      // a read outlives the leadership in which it got its index
 )
 

@@ -31,6 +31,7 @@ type group struct {
 	alarm   alarm.Alarm[*group] // of Host.alarms
 	place   int                 // in what Status shows; -1: it does not yet
 	applied paxos.Slot          // the machine's state is that after this slot
+	ahead   int                 // entries of out.Apply that are applied
 	open    int                 // requests without an answer
 
 	told facts  // to the leader machine
@@ -285,10 +286,24 @@ func (h *Host) change(g *group, st paxos.Status) {
 	}
 }
 
-// apply runs what was chosen on the machine, and answers who waited for it.
-func (h *Host) apply(g *group) error {
+// settled returns how much of what is to be applied need not wait until the turn is
+// durable. A stop-sign does: much else changes with it.
+func (g *group) settled() int {
+	first := g.out.Apply[:g.out.Settled]
+	for i, e := range first {
+		if len(e.Value) > 0 && paxos.Kind(e.Value[0]) == paxos.KindStop {
+			return i
+		}
+	}
+	return len(first)
+}
+
+// apply runs what was chosen on the machine, up to so many entries of this turn, and
+// answers who waited for it.
+func (h *Host) apply(g *group, upTo int) error {
 	before := g.applied
-	for _, e := range g.out.Apply {
+	for ; g.ahead < upTo; g.ahead++ {
+		e := g.out.Apply[g.ahead]
 		invariant.Check(e.Slot == g.applied+1, "group %d applies slot %d after %d", g.id, e.Slot, g.applied)
 		d, err := paxos.Decode(e.Value)
 		if err != nil {

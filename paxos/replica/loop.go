@@ -181,6 +181,12 @@ func (h *Host) turn() error {
 		h.stain(g)
 		h.sendAll(g, g.out.Early)
 	}
+	// Who waits for what is settled does not wait for the disk once more.
+	for _, g := range groups {
+		if err := h.apply(g, g.settled()); err != nil {
+			return fmt.Errorf("replica: group %d: %w", g.id, err)
+		}
+	}
 	if err := h.save(groups); err != nil {
 		return fmt.Errorf("replica: save: %w", err)
 	}
@@ -221,10 +227,11 @@ func (h *Host) save(groups []*group) error {
 
 // carryOut does what remains of g's effects once they are durable and sent.
 func (h *Host) carryOut(g *group) error {
-	before, confirmed := g.applied, len(g.out.Reads) > 0
-	if err := h.apply(g); err != nil {
+	applied, confirmed := len(g.out.Apply) > 0, len(g.out.Reads) > 0
+	if err := h.apply(g, len(g.out.Apply)); err != nil {
 		return err
 	}
+	g.ahead = 0
 	h.follow(g)
 	for _, r := range g.out.Reads {
 		h.confirmed(g, r)
@@ -242,7 +249,7 @@ func (h *Host) carryOut(g *group) error {
 	g.out.Reset()
 
 	// The group has no effects outstanding now, so it may be given new input.
-	if (g.applied > before || confirmed) && g.queued() > 0 {
+	if (applied || confirmed) && g.queued() > 0 {
 		h.touch(g) // there is room in the window, and for a round
 	}
 	if err := h.install(g); err != nil {

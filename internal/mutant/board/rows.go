@@ -73,6 +73,7 @@ var rows = []row{
 	{number: "E1", name: mutant.SealedLease, kills: []kill{by(stories, twoLeases)}},
 	{number: "E2", name: mutant.BindsBelow, kills: []kill{by(stories, `which it has not promised`)}},
 	{number: "E3", name: mutant.ReleaseKeeps, kills: []kill{by(stories, `a lease after the release`)}},
+	{number: "E6", name: mutant.SettlesEarly, kills: []kill{by(worlds, `before anybody could know`)}},
 	{number: "E4", name: mutant.StaleChange, kills: []kill{by(directory, `want stale`)}},
 	{number: "E5", name: mutant.ForgetsRemove, kills: []kill{by(directory, `want node-removed`)}},
 	{number: "C1–C3", what: "the checkers accept everything; drop calls of which nobody knows; ignore real time", kills: []kill{{by: checkers, told: true}}},
