@@ -218,13 +218,19 @@ func (g *Group) emit(out *Effects) {
 
 // settle tells which of the entries to be applied do not wait for this turn to be
 // durable: what others have told is chosen, and what own votes of earlier turns have
-// helped to choose.
+// helped to choose, up to the first stop-sign.
 func (g *Group) settle(out *Effects) {
 	out.Settled = len(out.Apply)
 	if g.fresh > 0 {
 		out.Settled = max(out.Settled-int(g.applied-g.fresh+1), 0)
 	}
 	g.fresh = 0
+	for i, e := range out.Apply[:out.Settled] {
+		if _, ok := g.stopSign(e.Value); ok {
+			out.Settled = i // much else changes with it
+			return
+		}
+	}
 }
 
 // decide advances the watermark by one slot, which is held and known to be

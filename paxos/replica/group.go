@@ -286,18 +286,6 @@ func (h *Host) change(g *group, st paxos.Status) {
 	}
 }
 
-// settled returns how much of what is to be applied need not wait until the turn is
-// durable. A stop-sign does: much else changes with it.
-func (g *group) settled() int {
-	first := g.out.Apply[:g.out.Settled]
-	for i, e := range first {
-		if len(e.Value) > 0 && paxos.Kind(e.Value[0]) == paxos.KindStop {
-			return i
-		}
-	}
-	return len(first)
-}
-
 // apply runs what was chosen on the machine, up to so many entries of this turn, and
 // answers who waited for it.
 func (h *Host) apply(g *group, upTo int) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica/internal/alarm"
 	"github.com/prytany/prytany/paxos/replica/internal/image"
+	"github.com/prytany/prytany/paxos/replica/internal/mailbox"
 	"github.com/prytany/prytany/paxos/replica/internal/pulse"
 	"github.com/prytany/prytany/paxos/replica/internal/seen"
 	"github.com/prytany/prytany/synod"
@@ -27,8 +28,8 @@ type Host struct {
 
 	// Guarded by mu: what others leave for the loop.
 	mu     sync.Mutex
-	inbox  []inbound
-	taken  []*request
+	inbox  mailbox.Box[inbound]
+	taken  mailbox.Box[*request]
 	calls  []func()
 	health leader.Health
 	closed bool
@@ -130,8 +131,8 @@ func NewHost(cfg Config, now time.Duration) (*Host, error) {
 // in the inbox is dropped, as a network would.
 func (h *Host) Deliver(from synod.NodeID, p Packet) {
 	h.mu.Lock()
-	if len(h.inbox) < h.cfg.MaxInbox && !h.closed {
-		h.inbox = append(h.inbox, inbound{from, p})
+	if h.inbox.Len() < h.cfg.MaxInbox && !h.closed {
+		h.inbox.Put(inbound{from, p})
 	}
 	h.mu.Unlock()
 	h.ring()
@@ -201,11 +202,12 @@ func (h *Host) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		next, err := h.Poll(h.clock())
+		began := time.Now()        // of the runtime, which costs no system call
+		next, err := h.Poll(h.now) // reads the clock itself
 		if err != nil {
 			return err
 		}
-		timer.Reset(max(0, next-h.clock()))
+		timer.Reset(max(0, next-h.now-time.Since(began)))
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -225,8 +227,9 @@ func (h *Host) Close() {
 		close(h.over)
 	}
 	h.closed = true
-	taken := h.taken
-	h.taken, h.inbox, h.calls = nil, nil, nil
+	taken := h.taken.Empty()
+	h.inbox.Empty()
+	h.calls = nil
 	h.mu.Unlock()
 	if h.fatal == nil {
 		h.fatal = paxos.ErrStopped

@@ -122,32 +122,24 @@ func (h *Host) tellFacts(g *group) {
 	h.stirred = true
 }
 
-// tellSealed tells a peer that reports an old configuration of a group that it
-// has ended. A node that was removed and missed it hears it from nobody else:
-// it is no longer spoken to as a voter.
-func (h *Host) tellSealed(peer synod.NodeID, reports []leader.Report) {
-	for _, r := range reports {
-		g := h.groups[paxos.GroupID(r.Group)]
-		if g == nil || r.Config >= uint32(g.status.Membership.ID) {
-			continue
+// compare looks at the configurations of which a heartbeat reports. A peer that has an old
+// one is told that it has ended: a node that was removed and missed it hears it from nobody
+// else, for it is no longer spoken to as a voter.
+//
+// A later one is news that the one known here has ended. It may be the only one: all voters
+// that this node knows of may be gone or replaced, and those that replaced them wait for it
+// to follow. Learners ask anyway, and one that was removed must not seem to learn again.
+func (h *Host) compare(peer synod.NodeID, beat leader.Heartbeat) {
+	for _, r := range beat.Groups {
+		g, theirs := h.groups[paxos.GroupID(r.Group)], paxos.ConfigID(r.Config)
+		switch {
+		case g == nil || theirs == g.status.Membership.ID:
+		case theirs > g.status.Membership.ID && g.status.Membership.Seat(h.cfg.Self) >= 0:
+			g.core.Receive(peer, paxos.Sealed{Config: theirs}, &g.out)
+			h.touch(g)
+		case theirs < g.status.Membership.ID && !beat.Reply:
+			h.cfg.Transport.Send(peer, Packet{g.id, paxos.Sealed{Config: g.status.Membership.ID, At: g.status.Membership.Start}})
 		}
-		m := g.status.Membership
-		h.cfg.Transport.Send(peer, Packet{g.id, paxos.Sealed{Config: m.ID, At: m.Start}})
-	}
-}
-
-// hearSealed takes the report of a later configuration of a group for the news that the
-// one known here has ended. It may be the only one: all voters that this node knows of
-// may be gone or replaced, and those that replaced them wait for it to follow. Learners
-// ask anyway, and one that was removed must not seem to learn again.
-func (h *Host) hearSealed(peer synod.NodeID, reports []leader.Report) {
-	for _, r := range reports {
-		g := h.groups[paxos.GroupID(r.Group)]
-		if g == nil || r.Config <= uint32(g.status.Membership.ID) || g.status.Membership.Seat(h.cfg.Self) < 0 {
-			continue
-		}
-		g.core.Receive(peer, paxos.Sealed{Config: paxos.ConfigID(r.Config)}, &g.out)
-		h.touch(g)
 	}
 }
 

@@ -65,16 +65,12 @@ func (h *Host) turns() error {
 
 // gather takes what others have left for the loop, and reports whether it
 // left some of it for the next turn.
-func (h *Host) gather() (more bool) {
+func (h *Host) gather() (left bool) {
 	h.mu.Lock()
-	packets, taken, calls := h.inbox, h.taken, h.calls
-	h.taken, h.calls, h.well = nil, nil, h.health
-	if len(packets) > maxPackets {
-		packets, more = packets[:maxPackets:maxPackets], true
-		h.inbox = slices.Clone(h.inbox[maxPackets:])
-	} else {
-		h.inbox = nil
-	}
+	packets, more := h.inbox.Take(maxPackets)
+	taken, _ := h.taken.Take(h.taken.Len())
+	calls := h.calls
+	h.calls, h.well = nil, h.health
 	h.mu.Unlock()
 	// What has arrived must not be handled as of a moment before it was sent, or
 	// a lease that it extends would be counted from too early on. The process
@@ -96,6 +92,10 @@ func (h *Host) gather() (more bool) {
 	for _, r := range taken {
 		h.accept(r)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inbox.Back(packets)
+	h.taken.Back(taken)
 	return more
 }
 
@@ -106,11 +106,8 @@ func (h *Host) receive(from synod.NodeID, p Packet) {
 	case leader.Message:
 		h.node.Receive(from, m, leader.Instant(h.now), &h.advice)
 		h.stirred = true
-		if m, ok := m.(leader.Heartbeat); ok {
-			h.hearSealed(from, m.Groups)
-			if !m.Reply {
-				h.tellSealed(from, m.Groups)
-			}
+		if beat, ok := m.(leader.Heartbeat); ok {
+			h.compare(from, beat)
 		}
 		return
 	case Answer:
@@ -180,10 +177,8 @@ func (h *Host) turn() error {
 		g.status = g.core.Brief()
 		h.stain(g)
 		h.sendAll(g, g.out.Early)
-	}
-	// Who waits for what is settled does not wait for the disk once more.
-	for _, g := range groups {
-		if err := h.apply(g, g.settled()); err != nil {
+		// Who waits for what is settled does not wait for the disk once more.
+		if err := h.apply(g, g.out.Settled); err != nil {
 			return fmt.Errorf("replica: group %d: %w", g.id, err)
 		}
 	}

@@ -71,7 +71,7 @@ func (h *Host) submit(r *request) {
 	h.mu.Lock()
 	closed := h.closed
 	if !closed {
-		h.taken = append(h.taken, r)
+		h.taken.Put(r)
 	}
 	h.mu.Unlock()
 	if closed {
