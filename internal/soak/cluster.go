@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -89,7 +87,7 @@ func (c *cluster) settle(ctx context.Context) (last standing, err error) {
 	)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	why := errors.New("never asked")
+	var why error
 	for same := 0; same < enough; {
 		var now standing
 		switch now, why = c.standing(ctx); {
@@ -130,11 +128,4 @@ func (c *cluster) standing(ctx context.Context) (s standing, err error) {
 		return s, errors.New("no leader")
 	}
 	return s, nil
-}
-
-// round is the number in a ballot.
-func (s standing) round() uint64 {
-	first, _, _ := strings.Cut(s.ballot, ".")
-	n, _ := strconv.ParseUint(first, 10, 64)
-	return n
 }
