@@ -65,13 +65,13 @@ func (g *Group) Proposed() int {
 	return int(l.next - 1 - max(g.decided, l.top))
 }
 
-// Undecided returns the first slot of those that [Group.Proposed] counts, 0 if there is
-// none.
-func (g *Group) Undecided() Slot {
+// Undecided returns the first and the last slot of those that [Group.Proposed] counts, 0
+// and 0 if there is none.
+func (g *Group) Undecided() (first, last Slot) {
 	if g.Proposed() <= 0 {
-		return 0
+		return 0, 0
 	}
-	return max(g.decided, g.lead.top) + 1
+	return max(g.decided, g.lead.top) + 1, g.lead.next - 1
 }
 
 // Holds reports whether this member leads, nothing that it has proposed waits to

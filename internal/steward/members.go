@@ -58,7 +58,7 @@ func (s *Steward) AddMember(ctx context.Context, node string) (api.MemberChange,
 
 // RemoveMember implements httpapi.Groups.
 func (s *Steward) RemoveMember(ctx context.Context, node string, force bool) (api.MemberChange, error) {
-	return s.takeOut(ctx, node, force, func(synod.NodeID, string) (synod.NodeID, error) { return 0, nil })
+	return s.takeOut(ctx, node, force, nil)
 }
 
 // ReplaceMember implements httpapi.Groups.
@@ -82,8 +82,23 @@ func (s *Steward) ReplaceMember(ctx context.Context, node, by string, force bool
 	})
 }
 
-// takeOut decides that a node has no part in anything any more. The leaders of its
-// groups do the rest.
+// replaced reports that id, a node that lives, is known by this name because it has replaced
+// another of it. To have the node of this name replaced is then what was done already, and
+// is asked once more: the answer may have been lost. Whoever means the new one gives its id.
+func replaced(v *directory.View, peers []Peer, name string, id synod.NodeID) (directory.Removed, bool) {
+	if !slices.ContainsFunc(peers, func(p Peer) bool { return p.ID == id && p.Alive }) {
+		return directory.Removed{}, false
+	}
+	for _, r := range v.Removed() {
+		if r.By == id && r.Name == name {
+			return r, true
+		}
+	}
+	return directory.Removed{}, false
+}
+
+// takeOut decides that a node has no part in anything any more, and who takes its places,
+// if it is to have a successor. The leaders of its groups do the rest.
 func (s *Steward) takeOut(ctx context.Context, node string, force bool, successor func(synod.NodeID, string) (synod.NodeID, error)) (api.MemberChange, error) {
 	if err := s.fresh(ctx); err != nil {
 		return api.MemberChange{}, err
@@ -107,9 +122,14 @@ func (s *Steward) takeOut(ctx context.Context, node string, force bool, successo
 		}
 		return out, nil
 	}
-	by, err := successor(id, out.Name)
-	if err != nil {
-		return out, err
+	var by synod.NodeID
+	if successor != nil {
+		if r, done := replaced(v, peers, node, id); done {
+			return api.MemberChange{Node: r.Node.String(), Name: r.Name, By: out.Name, Groups: []string{}}, nil
+		}
+		if by, err = successor(id, out.Name); err != nil {
+			return out, err
+		}
 	}
 	if by != 0 {
 		out.By = s.nameIn(v, peers, by)

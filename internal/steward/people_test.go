@@ -208,6 +208,14 @@ func TestMembersForPeople(t *testing.T) {
 	if _, taken := s.Seat(); taken {
 		t.Error("the seat is still another's")
 	}
+	// The answer was lost, and the new n2 has the places already: it must keep them.
+	if _, err := s.command(ctx, &directory.Report{ID: paxos.Main, Config: 4, Members: members(1, 3, 12)}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := s.ReplaceMember(ctx, "n2", "", false)
+	if wants(t, "n2 once more", err, ""); again.Node != c.Node || again.By != c.By || len(s.cfg.Directory.View().Removed()) != 1 {
+		t.Errorf("%+v; want %+v, and nobody else removed: %+v", again, c, s.cfg.Directory.View().Removed())
+	}
 	_, err = s.AddMember(ctx, synod.NodeID(2).String())
 	wants(t, "who was removed", err, api.CodeNodeRemoved)
 }

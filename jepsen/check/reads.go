@@ -27,6 +27,8 @@ func misread(s *model.State, o *ops.Op) string {
 		switch {
 		case err != nil:
 			return err.Error()
+		case o.Kind == history.Fail && o.Code == string(api.CodeStopping):
+			return "" // its wait for something newer was broken off: it saw no more than the revision
 		case o.Kind == history.Fail && o.Code != string(api.CodeKeyNotFound):
 			return "a read cannot be refused as " + o.Code
 		case got != want:

@@ -188,12 +188,14 @@ func (h *Host) onAnswer(from synod.NodeID, m Answer) {
 	}
 	delete(h.forwards, m.ID)
 	r.sentID = 0
+	if r.kind == KindBarrier {
+		h.touch(r.group) // what has waited for this may ask now
+	}
 	switch m.Outcome {
 	case Done:
 		if r.kind == KindBarrier && r.from == 0 {
 			r.group.indexed = append(r.group.indexed, indexed{m.Slot, r})
 			h.serveReads(r.group)
-			h.touch(r.group) // what has waited for this may ask now
 			if m.Slot > r.group.applied && from != h.hint(r.group) {
 				h.catchUp(r.group, from) // the leader, who would tell us, is out of reach
 			}

@@ -194,14 +194,15 @@ func (h *Host) tickGroup(g *group) {
 
 // tickGates tells what gathers which slot, round or question is the oldest under way.
 func (g *group) tickGates() {
-	round := uint64(0)
-	if len(g.reading) > 0 {
-		round = g.reading[0].seq
+	var oldest, newest uint64
+	if n := len(g.reading); n > 0 {
+		oldest, newest = g.reading[0].seq, g.reading[n-1].seq
 	} else if g.asks() {
-		round = g.asked.sentID
+		oldest, newest = g.asked.sentID, g.asked.sentID
 	}
-	g.slots.Tick(uint64(g.core.Undecided()))
-	g.rounds.Tick(round)
+	first, last := g.core.Undecided()
+	g.slots.Tick(uint64(first), uint64(last))
+	g.rounds.Tick(oldest, newest)
 }
 
 // serve gives g's core what waits for it, or sends it on to the leader.

@@ -228,8 +228,6 @@ func (h *Host) Close() {
 	}
 	h.closed = true
 	taken := h.taken.Empty()
-	h.inbox.Empty()
-	h.calls = nil
 	h.mu.Unlock()
 	if h.fatal == nil {
 		h.fatal = paxos.ErrStopped

@@ -177,8 +177,9 @@ func (h *Host) turn() error {
 		g.status = g.core.Brief()
 		h.stain(g)
 		h.sendAll(g, g.out.Early)
-		// Who waits for what is settled does not wait for the disk once more.
-		if err := h.apply(g, g.out.Settled); err != nil {
+		// Who waits for what is settled does not wait for the disk once more. Where nobody
+		// does, voting comes first.
+		if err := h.apply(g, g.out.Settled*min(len(g.waiting), 1)); err != nil {
 			return fmt.Errorf("replica: group %d: %w", g.id, err)
 		}
 	}

@@ -9,14 +9,16 @@ package gather
 // is long, nothing is gained by waiting and much is lost: the gate stays open. The zero
 // Gate has seen no tick.
 type Gate struct {
-	before uint64 // oldest, at the last tick
+	before uint64 // the newest, at the last tick
 	slow   bool
 }
 
-// Tick is told at every tick the number of the oldest that is under way, 0 if nothing is.
-func (g *Gate) Tick(oldest uint64) {
-	g.slow = oldest != 0 && oldest == g.before
-	g.before = oldest
+// Tick is told at every tick the numbers of the oldest and the newest that are under way,
+// 0 and 0 if nothing is. Numbers grow. It is slow if anything has lasted since the last
+// tick: once the gate is open much is under way, and the oldest is another at each tick.
+func (g *Gate) Tick(oldest, newest uint64) {
+	g.slow = oldest != 0 && oldest <= g.before
+	g.before = newest
 }
 
 // Shut reports whether what has come should wait, given whether anything is under way.

@@ -25,10 +25,13 @@ func TestBatch(t *testing.T) {
 func TestGate(t *testing.T) {
 	var g Gate
 	for i, c := range []struct {
-		oldest uint64
-		shut   bool
-	}{{5, true}, {6, true}, {6, false}, {6, false}, {7, true}, {0, true}, {0, true}, {7, true}, {7, false}} {
-		if g.Tick(c.oldest); g.Shut(true) != c.shut || g.Shut(false) {
+		oldest, newest uint64
+		shut           bool
+	}{
+		{5, 5, true}, {6, 6, true}, {6, 6, false}, {6, 9, false}, {8, 12, false}, {12, 15, false}, {16, 16, true},
+		{0, 0, true}, {0, 0, true}, {17, 17, true}, {17, 17, false},
+	} {
+		if g.Tick(c.oldest, c.newest); g.Shut(true) != c.shut || g.Shut(false) {
 			t.Errorf("tick %d, oldest %d: shut %t while busy, %t while not; want %t and false", i, c.oldest, g.Shut(true), g.Shut(false), c.shut)
 		}
 	}
