@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,6 +19,9 @@ var (
 	ErrPlain = errors.New("multiplex: the server does not share connections")
 	// ErrOver is the error of a connection that takes no more requests, or is broken.
 	ErrOver = errors.New("multiplex: the connection is over")
+	// ErrLarge says that a request, or the answer to one, is too large to be sent over a
+	// connection that is shared.
+	ErrLarge = errors.New("multiplex: too large for a connection that is shared")
 	// ErrAborted says that the handler of a request gave up.
 	ErrAborted = errors.New("multiplex: the request was aborted")
 )
@@ -50,7 +55,9 @@ type Client struct {
 	mu      sync.Mutex
 	next    []byte // to be written
 	spare   []byte
-	open    map[uint64]*call
+	open    map[uint64]*call // nil: broken off, and not answered yet
+	live    int              // of open, those that are not broken off
+	heard   uint64           // frames that have come
 	last    uint64
 	leaving bool  // takes no more requests
 	err     error // why it is broken
@@ -91,21 +98,22 @@ func NewClient(ctx context.Context, raw net.Conn, host string) (*Client, error) 
 }
 
 func (c *Client) upgrade(host string) error {
-	req, err := http.NewRequest(http.MethodGet, "http://"+host+Path, nil)
+	if zone := strings.IndexByte(host, '%'); zone >= 0 { // of an address, which is none of the server's
+		host = host[:zone] + host[max(strings.IndexByte(host, ']'), zone):]
+	}
+	_, err := io.WriteString(c.raw, "GET "+Path+" HTTP/1.1\r\nHost: "+host+
+		"\r\nUser-Agent: prytany-go\r\nConnection: Upgrade\r\nUpgrade: "+Protocol+"\r\n\r\n")
 	if err != nil {
 		return fmt.Errorf("multiplex: %w", err)
 	}
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", Protocol)
-	req.Header.Set("User-Agent", "prytany-go")
-	if err := req.Write(c.raw); err != nil {
-		return fmt.Errorf("multiplex: %w", err)
-	}
-	resp, err := http.ReadResponse(c.r, req)
+	resp, err := http.ReadResponse(c.r, nil)
 	if err != nil {
 		return fmt.Errorf("multiplex: %w", err)
 	}
 	_ = resp.Body.Close()
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return fmt.Errorf("%w: %s", ErrOver, resp.Status)
+	}
 	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != Protocol {
 		return fmt.Errorf("%w: %s", ErrPlain, resp.Status)
 	}
@@ -114,17 +122,22 @@ func (c *Client) upgrade(host string) error {
 
 // Do sends r and waits for the answer. sent is false only if the server certainly has
 // not looked at the request. Of what [httptrace] has, header fields and the end of the
-// request are told. Errors: [ErrOver], [ErrAborted], and the cause of the end
-// of ctx, which breaks the request off at the server too.
+// request are told. Errors: [ErrOver], [ErrAborted], [ErrLarge], and the cause of the end
+// of ctx, which breaks the request off at the server too. If nothing at all has been heard
+// of the server meanwhile, and there was time, the connection takes no more requests.
 func (c *Client) Do(ctx context.Context, r Request) (_ Reply, sent bool, err error) {
 	var own [1 << 10]byte
 	head := appendString(appendString(own[:0], r.Method), r.Target)
 	head = appendHeader(head, r.Header)
 	if len(head) > maxHead || len(r.Body) > MaxBody {
-		return Reply{}, false, fmt.Errorf("multiplex: a request of %d and %d bytes; there may be %d and %d", len(head), len(r.Body), maxHead, MaxBody)
+		return Reply{}, false, ErrLarge
 	}
+	if ctx.Err() != nil {
+		return Reply{}, false, context.Cause(ctx)
+	}
+	began := time.Now()
 	w := calls.Get().(*call)
-	id, err := c.begin(w, head, r.Body)
+	id, heard, err := c.begin(w, head, r.Body)
 	if err != nil {
 		calls.Put(w)
 		return Reply{}, false, err
@@ -133,7 +146,7 @@ func (c *Client) Do(ctx context.Context, r Request) (_ Reply, sent bool, err err
 	select {
 	case <-w.done:
 	case <-ctx.Done():
-		if c.forget(id) {
+		if c.forget(id, heard, time.Since(began)) {
 			calls.Put(w)
 			return Reply{}, true, context.Cause(ctx)
 		}
@@ -162,20 +175,21 @@ func tell(ctx context.Context, h http.Header) {
 }
 
 // begin puts a request among those that are to be written.
-func (c *Client) begin(w *call, head, body []byte) (id uint64, err error) {
+func (c *Client) begin(w *call, head, body []byte) (id, heard uint64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.err != nil:
-		return 0, c.err
+		return 0, 0, c.err
 	case c.leaving, len(c.open) == MaxOpen:
-		return 0, ErrOver
+		return 0, 0, ErrOver
 	}
 	c.last++
+	c.live++
 	c.open[c.last] = w
 	c.next = appendFrame(c.next, kindRequest, c.last, head, body)
 	c.ring()
-	return c.last, nil
+	return c.last, c.heard, nil
 }
 
 // ring wakes the writer. c.mu is held.
@@ -186,16 +200,25 @@ func (c *Client) ring() {
 	}
 }
 
-// forget breaks a request off. It reports false if its end is there already.
-func (c *Client) forget(id uint64) bool {
+// silence is for how long a server must have been silent for its connection to be given up
+// when a request is.
+const silence = 250 * time.Millisecond
+
+// forget breaks a request off, which has waited for so long since heard was the number of
+// frames. It reports false if its end is there already. The request counts as open until
+// it is answered, as it does at the server.
+func (c *Client) forget(id, heard uint64, waited time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.open[id] == nil {
 		return false
 	}
-	delete(c.open, id)
+	c.open[id] = nil
+	c.live--
 	c.next = appendFrame(c.next, kindCancel, id, nil, nil)
 	c.ring()
+	// Over one that is silent, TCP may not try again for a long time.
+	c.leaving = c.leaving || c.heard == heard && waited >= silence
 	c.closeIfOver()
 	return true
 }
@@ -203,7 +226,7 @@ func (c *Client) forget(id uint64) bool {
 // closeIfOver closes a connection that takes no more requests and has none. c.mu is
 // held.
 func (c *Client) closeIfOver() {
-	if c.leaving && len(c.open) == 0 {
+	if c.leaving && c.live == 0 {
 		c.breakOff(ErrOver)
 	}
 }
@@ -216,11 +239,21 @@ func (c *Client) breakOff(err error) {
 	c.err, c.leaving = err, true
 	close(c.gone)
 	_ = c.raw.Close()
-	for id, w := range c.open {
-		delete(c.open, id)
-		w.err, w.sent = err, true
-		w.done <- struct{}{}
+	for id := range c.open {
+		c.end(id, Reply{}, true, err)
 	}
+}
+
+// end tells who waits for request id how it has ended, if somebody does. c.mu is held.
+func (c *Client) end(id uint64, r Reply, sent bool, err error) {
+	w := c.open[id]
+	delete(c.open, id)
+	if w == nil {
+		return
+	}
+	c.live--
+	w.reply, w.sent, w.err = r, sent, err
+	w.done <- struct{}{}
 }
 
 func (c *Client) fail(err error) {
@@ -283,26 +316,19 @@ func (c *Client) take(f frame) error {
 		if h.bad {
 			return ErrFrame
 		}
+		err := map[int]error{noAnswer: ErrAborted, tooLarge: ErrLarge}[status]
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if w := c.open[f.id]; w != nil {
-			delete(c.open, f.id)
-			w.reply, w.sent = Reply{status, header, f.body}, true
-			if status == 0 {
-				w.err = ErrAborted
-			}
-			w.done <- struct{}{}
-			c.closeIfOver()
-		}
+		c.heard++
+		c.end(f.id, Reply{status, header, f.body}, true, err)
+		c.closeIfOver()
 	case kindGoAway:
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.leaving = true
-		for id, w := range c.open {
+		for id := range c.open {
 			if id > f.id {
-				delete(c.open, id)
-				w.err = ErrOver
-				w.done <- struct{}{}
+				c.end(id, Reply{}, false, ErrOver)
 			}
 		}
 		c.closeIfOver()

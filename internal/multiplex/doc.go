@@ -26,7 +26,8 @@
 // The head is a list of strings, each after its length as a varint; header fields are a
 // name and a value each. Ids grow. What the server has for them is an ordinary
 // [http.Handler]: a request here is one of HTTP in all but its form. An answer of status
-// 0 says that the handler gave up. Kind 4 says that the server ends: requests after the
+// 0 says that the handler gave up, one of status 1 that it wrote more than may be sent
+// here, and that plain HTTP is the way to hear it. Kind 4 says that the server ends: requests after the
 // id were not looked at, those before are answered still.
 //
 // What streams, is large or must not wait behind what is large has to go over a

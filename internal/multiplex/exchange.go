@@ -46,9 +46,12 @@ func (x *exchange) run() {
 		x.WriteHeader(http.StatusOK)
 	}
 	if x.large {
-		x.abort()
+		x.abort(tooLarge)
 	}
-	x.c.answer(x.id, x.head, x.body, x.reserved)
+	if x.reserved == 0 { // the head counts too, where there is nothing else
+		x.reserve(len(x.head))
+	}
+	x.c.answer(x)
 	if cap(x.body) <= keepBuffer {
 		own.head, own.body = x.head, x.body
 		rooms.Put(own)
@@ -60,7 +63,7 @@ func (x *exchange) run() {
 func (x *exchange) answer() {
 	defer func() {
 		if recover() != nil {
-			x.abort()
+			x.abort(noAnswer)
 		}
 	}()
 	r := x.request()
@@ -71,10 +74,16 @@ func (x *exchange) answer() {
 	x.c.s.cfg.Handler.ServeHTTP(x, r)
 }
 
-// abort says that there is no answer.
-func (x *exchange) abort() {
+// abort says that there is no answer, and why.
+func (x *exchange) abort(why int) {
 	x.status, x.large = -1, false
-	x.head, x.body = appendString(x.head[:0], "0"), x.body[:0]
+	x.head, x.body = appendString(x.head[:0], strconv.Itoa(why)), x.body[:0]
+}
+
+// reserve makes room for n more bytes of the answer.
+func (x *exchange) reserve(n int) {
+	x.c.out.reserve(x, n)
+	x.reserved += n
 }
 
 // A content is the body of a request.
@@ -132,7 +141,7 @@ func (x *exchange) WriteHeader(status int) {
 }
 
 // Write implements [http.ResponseWriter]. A client that takes no answers holds up those
-// who write some; not who has written a part already, for others may wait for that.
+// who write more.
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
@@ -140,9 +149,8 @@ func (x *exchange) Write(b []byte) (int, error) {
 	if x.large = x.large || len(x.body)+len(b) > MaxReply; x.large {
 		return 0, errLarge
 	}
-	if x.reserved == 0 {
-		x.c.out.reserve(len(b))
-		x.reserved = len(b)
+	if n := len(x.body) + len(b) - x.reserved; n > 0 {
+		x.reserve(n)
 	}
 	x.body = append(x.body, b...)
 	return len(b), nil

@@ -45,6 +45,12 @@ const (
 	kindGoAway
 )
 
+// Answers that are none: the handler gave up, or wrote more than may be sent.
+const (
+	noAnswer = 0
+	tooLarge = 1
+)
+
 // ErrFrame says that the other side sent something that is no frame, or none that it
 // may send.
 var ErrFrame = errors.New("multiplex: a frame that makes no sense")
@@ -155,7 +161,7 @@ func (h *head) header() http.Header {
 			h.bad = true
 			return nil
 		}
-		name = textproto.CanonicalMIMEHeaderKey(name)
+		name, value = textproto.CanonicalMIMEHeaderKey(name), textproto.TrimString(value)
 		if len(out[name]) > 0 || len(values) == cap(values) {
 			out[name] = append(out[name], value)
 			continue

@@ -312,9 +312,9 @@ func TestHandlerFails(t *testing.T) {
 		}
 	})})
 	c := w.dial(t)
-	for _, path := range []string{"/panic", "/large"} {
-		if _, sent, err := c.Do(t.Context(), Request{Method: http.MethodGet, Target: path}); !errors.Is(err, ErrAborted) || !sent {
-			t.Errorf("%s: %v, sent %v; want ErrAborted, and sent", path, err, sent)
+	for path, want := range map[string]error{"/panic": ErrAborted, "/large": ErrLarge} {
+		if _, sent, err := c.Do(t.Context(), Request{Method: http.MethodGet, Target: path}); !errors.Is(err, want) || !sent {
+			t.Errorf("%s: %v, sent %v; want %v, and sent", path, err, sent, want)
 		}
 	}
 	if rep, _, err := c.Do(t.Context(), Request{Method: http.MethodGet, Target: "/flush"}); err != nil || rep.Status != 200 {
@@ -387,7 +387,7 @@ func TestTooManyOpen(t *testing.T) {
 	w := serve(t, ServerConfig{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })})
 	conn, r := w.raw(t)
 	var b []byte
-	for i := range MaxOpen + 1 {
+	for i := range 2*MaxOpen + 1 {
 		b = appendFrame(b, kindRequest, uint64(i+1), request("GET", "/"), nil)
 	}
 	_, _ = conn.Write(b)

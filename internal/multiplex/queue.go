@@ -15,36 +15,47 @@ type queue struct {
 	timeout time.Duration // of one write
 
 	mu      sync.Mutex
-	changed sync.Cond // of busy, reserved and dead; L is set when it is waited for
+	changed sync.Cond // of busy, reserved and dead
 	next    []byte    // to be written
 	spare   []byte
 	busy    bool // somebody writes
 	dead    bool
 
-	reserved int // bytes of answers that are made, or wait to be written
-	leaving  int // of those, the ones in next
+	reserved int       // bytes of answers that are made, or wait to be written
+	leaving  int       // of those, the ones in next
+	free     *exchange // waits for no room; nil: none
 }
 
-// reserve makes room for n more bytes of answers. If there are too many, it waits until
-// the client has taken some, or is gone.
-func (q *queue) reserve(n int) {
+// reserve makes room for n more bytes of the answer of x. If there are too many it waits
+// until the client has taken some, or is gone. One goes on nevertheless when nothing is on
+// its way: else all could wait for each other, each with half an answer.
+func (q *queue) reserve(x *exchange, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.reserved > maxQueued && !q.dead {
-		q.wait()
+	for q.reserved > maxQueued && !q.dead && q.free != x && (q.busy || q.free != nil) {
+		q.changed.Wait()
+	}
+	if q.reserved > maxQueued && q.free == nil {
+		q.free = x
 	}
 	q.reserved += n
 }
 
-// send adds what add appends, and sees to it that it is written; so many bytes were
-// reserved for it. What cannot be written any more is dropped.
-func (q *queue) send(reserved int, add func([]byte) []byte) {
+// send adds what add appends, the answer of x if that is not nil, and sees to it that it is
+// written. What cannot be written any more is dropped.
+func (q *queue) send(x *exchange, add func([]byte) []byte) {
 	q.mu.Lock()
 	if q.dead {
 		q.mu.Unlock()
 		return
 	}
-	q.leaving += reserved
+	if x != nil {
+		q.leaving += x.reserved
+	}
+	if x != nil && q.free == x {
+		q.free = nil
+		q.changed.Broadcast()
+	}
 	q.next = add(q.next)
 	if q.busy {
 		q.mu.Unlock()
@@ -53,12 +64,6 @@ func (q *queue) send(reserved int, add func([]byte) []byte) {
 	q.busy = true
 	q.mu.Unlock()
 	q.write()
-}
-
-// wait waits for a change. q.mu is held.
-func (q *queue) wait() {
-	q.changed.L = &q.mu
-	q.changed.Wait()
 }
 
 // write writes until nothing waits. Only one does.
@@ -99,7 +104,7 @@ func (q *queue) drain() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for (q.busy || len(q.next) > 0) && !q.dead {
-		q.wait()
+		q.changed.Wait()
 	}
 }
 

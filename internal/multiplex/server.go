@@ -29,7 +29,8 @@ type ServerConfig struct {
 // them. It is an [http.Handler]. When the context of the request that asked for a
 // connection ends, the connection takes no more requests, and ends when all are answered.
 type Server struct {
-	cfg ServerConfig
+	cfg  ServerConfig
+	idle atomic.Int32 // workers that have nothing to do
 
 	mu     sync.Mutex
 	conns  map[*conn]bool
@@ -52,6 +53,10 @@ func NewServer(cfg ServerConfig) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != Path || !asks(r) {
 		s.cfg.Handler.ServeHTTP(w, r)
+		return
+	}
+	if r.Context().Err() != nil {
+		w.WriteHeader(http.StatusServiceUnavailable) // it would be told to leave at once
 		return
 	}
 	raw, rw, err := http.NewResponseController(w).Hijack()
@@ -138,7 +143,6 @@ type conn struct {
 	out  queue
 
 	work chan *exchange // to a worker that has nothing to do
-	idle atomic.Int32   // workers that have nothing to do
 	done chan struct{}
 	busy sync.WaitGroup
 
@@ -149,12 +153,14 @@ type conn struct {
 }
 
 func newConn(s *Server, raw net.Conn, r *http.Request) *conn {
-	return &conn{
+	c := &conn{
 		s: s, raw: raw, ctx: r.Context(), host: r.Host, peer: r.RemoteAddr,
 		out:  queue{w: raw, timeout: s.cfg.IOTimeout},
 		work: make(chan *exchange), done: make(chan struct{}),
 		open: map[uint64]context.CancelFunc{},
 	}
+	c.out.changed.L = &c.out.mu
+	return c
 }
 
 // serve answers requests until the connection ends. early is what has been read of it.
@@ -228,7 +234,8 @@ func (c *conn) begin(f frame) bool {
 	x := &exchange{c: c, id: f.id, frame: f}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.id <= c.last || len(c.open) == MaxOpen {
+	// The client may know of answers that are not taken off here yet.
+	if f.id <= c.last || len(c.open) == 2*MaxOpen {
 		return false
 	}
 	if c.leaving {
@@ -245,33 +252,37 @@ func (c *conn) begin(f frame) bool {
 	return true
 }
 
-// maxIdle bounds the goroutines of a connection that wait for work. Those that wait
+// maxIdle bounds the goroutines of all connections that wait for work. Those that wait
 // have a stack that has grown already.
-const maxIdle = 64
+const maxIdle = 256
 
 func (c *conn) worker(x *exchange) {
 	for {
 		x.run()
-		if c.idle.Add(1) > maxIdle {
-			c.idle.Add(-1)
+		x = nil
+		if c.s.idle.Add(1) > maxIdle {
+			c.s.idle.Add(-1)
 			return
 		}
 		select {
 		case x = <-c.work:
-			c.idle.Add(-1)
+			c.s.idle.Add(-1)
 		case <-c.done:
+			c.s.idle.Add(-1)
 			return
 		}
 	}
 }
 
-// answer sends the answer to a request, for which so many bytes were reserved.
-func (c *conn) answer(id uint64, head, body []byte, reserved int) {
+// answer sends the answer to a request.
+func (c *conn) answer(x *exchange) {
+	// First it is among what is to be written: whoever finds nothing open ends the
+	// connection once that is.
+	c.out.send(x, func(b []byte) []byte { return appendFrame(b, kindReply, x.id, x.head, x.body) })
 	c.mu.Lock()
-	delete(c.open, id)
+	delete(c.open, x.id)
 	over := c.leaving && len(c.open) == 0
 	c.mu.Unlock()
-	c.out.send(reserved, func(b []byte) []byte { return appendFrame(b, kindReply, id, head, body) })
 	if over {
 		c.finish()
 	}
@@ -287,7 +298,7 @@ func (c *conn) leave() {
 	c.leaving = true
 	last, over := c.last, len(c.open) == 0
 	c.mu.Unlock()
-	c.out.send(0, func(b []byte) []byte { return appendFrame(b, kindGoAway, last, nil, nil) })
+	c.out.send(nil, func(b []byte) []byte { return appendFrame(b, kindGoAway, last, nil, nil) })
 	if over {
 		c.finish()
 	}

@@ -82,10 +82,14 @@ func (l *Link) Once(ctx context.Context, r Request, try time.Duration) (_ Reply,
 	}
 	attempt, stop := context.WithTimeout(attempt, whole)
 	defer stop()
+	before := false // was sent already
 	if r.Small && l.endpoints[i].shared != nil && len(r.Body) <= MaxShared {
 		rep, sent, err := l.share(attempt, l.endpoints[i], r)
 		switch {
 		case errors.Is(err, multiplex.ErrPlain):
+		case errors.Is(err, multiplex.ErrLarge):
+			// By plain HTTP, then. If it was done, it is known by its key.
+			before = sent
 		case errors.Is(err, ErrRequest):
 			return Reply{}, false, err
 		case err != nil:
@@ -108,7 +112,7 @@ func (l *Link) Once(ctx context.Context, r Request, try time.Duration) (_ Reply,
 		l.blame(ctx, attempt, i, r)
 		// net/http sends a request with an Idempotency-Key again by itself when its
 		// connection breaks: that the second could not be made says nothing of the first.
-		return Reply{}, conn.Load() || !l.traced && !refused(err), err
+		return Reply{}, before || conn.Load() || !l.traced && !refused(err), err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
@@ -146,7 +150,6 @@ func (l *Link) blame(ctx, attempt context.Context, i int, r Request) {
 	case attempt.Err() != nil && (r.Queue || ctx.Err() != nil && r.Wait > 0):
 	default:
 		l.Avoid(i)
-		l.endpoints[i].shared.retire()
 	}
 }
 

@@ -33,15 +33,17 @@ type shared struct {
 	mu      sync.Mutex
 	conns   []*multiplex.Client
 	making  *making // the next of them; nil if nobody makes one
+	given   int     // how often all connections were given up
 	plain   bool    // the node answered otherwise
 	plainAt time.Duration
 }
 
 // A making is a connection that is being made.
 type making struct {
-	done chan struct{}
-	c    *multiplex.Client
-	err  error
+	done  chan struct{}
+	given int
+	c     *multiplex.Client
+	err   error
 }
 
 // sharedOf returns the shared connections to the node at u. nil means that there must
@@ -78,7 +80,7 @@ func (s *shared) conn(ctx context.Context) (*multiplex.Client, error) {
 	}
 	m := s.making
 	if m == nil {
-		m = &making{done: make(chan struct{})}
+		m = &making{done: make(chan struct{}), given: s.given}
 		s.making = m
 		go s.make(m)
 	}
@@ -104,18 +106,23 @@ func (s *shared) make(m *making) {
 	defer s.mu.Unlock()
 	// A node that can be reached and does not answer may stand still, or something
 	// between may not know what to do with the question: it is not asked again soon.
-	if s.plain = reached && err != nil; s.plain {
+	// One that is going down says so.
+	if s.plain = reached && err != nil && !errors.Is(err, multiplex.ErrOver); s.plain {
 		s.plainAt = s.now()
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case m.given != s.given:
+		m.c.Retire()
+	default:
 		s.conns = append(s.conns, m.c)
 	}
 	s.making = nil
 	close(m.done)
 }
 
-// retire lets what is under way end, and has the next request make a connection anew:
-// over one that is silent, TCP may not try again for a long time.
+// retire gives all connections up: what is under way ends, and the next request makes one
+// anew.
 func (s *shared) retire() {
 	if s == nil {
 		return
@@ -126,24 +133,25 @@ func (s *shared) retire() {
 		c.Retire()
 	}
 	s.conns = nil
+	s.given++
 }
 
-// do sends r over a shared connection to endpoint e and returns the answer as it came.
+// share sends r over a shared connection to endpoint e and returns the answer as it came.
 func (l *Link) share(ctx context.Context, e *endpoint, r Request) (_ multiplex.Reply, sent bool, err error) {
 	target, header, err := l.lines(r)
 	if err != nil {
 		return multiplex.Reply{}, false, err
 	}
-	for {
+	for again := true; ; again = false {
 		c, err := e.shared.conn(ctx)
 		if err != nil {
 			return multiplex.Reply{}, false, err
 		}
 		rep, sent, err := c.Do(ctx, multiplex.Request{Method: r.Method, Target: target, Header: header, Body: r.Body})
-		if !sent && errors.Is(err, multiplex.ErrOver) {
-			continue // it ended before it was asked: there will be another
+		if again && !sent && errors.Is(err, multiplex.ErrOver) {
+			continue // it ended before it was asked: there may be another
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, multiplex.ErrLarge) {
 			err = fmt.Errorf("%s %s: %w", r.Method, e.url, err)
 		}
 		return rep, sent, err

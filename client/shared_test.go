@@ -1,0 +1,294 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prytany/prytany/client/internal/link"
+	"github.com/prytany/prytany/internal/api"
+	"github.com/prytany/prytany/internal/multiplex"
+)
+
+// TestLargeValue reads a value whose JSON is larger than a shared connection carries.
+func TestLargeValue(t *testing.T) { bothWays(t, largeValue) }
+
+func largeValue(t *testing.T, shares bool, hc *http.Client) {
+	value := strings.Repeat("\x00", 256<<10) // a value that may be put: MaxValue
+	url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := json.Marshal(api.Entry{Key: "k", Revision: 7, Value: &value})
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(b)
+	}), shares)
+	c, err := New(Config{Endpoints: []string{url}, HTTPClient: hc, Timeout: 3 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if e, err := c.Get(t.Context(), "k"); err != nil || !bytes.Equal(e.Value, []byte(value)) {
+		t.Errorf("%d bytes, %v", len(e.Value), err)
+	}
+}
+
+// TestLargeHead shows that a request whose head is too large is refused, and not repeated.
+func TestLargeHead(t *testing.T) { bothWays(t, largeHead) }
+
+func largeHead(t *testing.T, shares bool, hc *http.Client) {
+	state := &node{effects: map[string]int{}}
+	mk := func() string {
+		var h http.Handler = state
+		if shares {
+			s := multiplex.NewServer(multiplex.ServerConfig{Handler: h})
+			t.Cleanup(func() { s.Close(); s.Shutdown(context.Background()) })
+			h = s
+		}
+		srv := httptest.NewUnstartedServer(h)
+		srv.Config.MaxHeaderBytes = 32 << 10 // as a node
+		srv.Start()
+		t.Cleanup(srv.Close)
+		return srv.URL
+	}
+	c, err := New(Config{Endpoints: []string{mk(), mk()}, HTTPClient: hc, Timeout: 3 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	began := time.Now()
+	_, err = c.Put(t.Context(), strings.Repeat("k", 40<<10), nil)
+	at, _ := c.link.Pick()
+	t.Logf("after %v at endpoint %d: %.200v", time.Since(began), at, err)
+	if time.Since(began) > 2*time.Second {
+		t.Error("repeated until the time was over what can never be sent")
+	}
+}
+
+// TestLeavingNode shows that a node which is going down is left for another.
+func TestLeavingNode(t *testing.T) {
+	state := &node{effects: map[string]int{}}
+	s := multiplex.NewServer(multiplex.ServerConfig{Handler: state})
+	base, stop := context.WithCancelCause(context.Background())
+	srv := httptest.NewUnstartedServer(s)
+	var conns atomic.Int64
+	srv.Config.BaseContext = func(net.Listener) context.Context { return base }
+	srv.Config.ConnState = func(_ net.Conn, st http.ConnState) {
+		if st == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	srv.Start()
+	t.Cleanup(func() { s.Close(); s.Shutdown(context.Background()); srv.Close() })
+	good := listen(t, &node{effects: map[string]int{}}, true)
+	c, err := New(Config{Endpoints: []string{srv.URL, good}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Put(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	stop(errors.New("the node goes down")) // as stopRequests; the listener stays until elections are over
+	began := time.Now()
+	_, err = c.Put(t.Context(), "k", nil)
+	t.Logf("after %v, %d connections: %v", time.Since(began), conns.Load(), err)
+	if n := conns.Load(); n > 20 {
+		t.Errorf("one request made %d connections to a node that leaves", n)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("took %v though another node was there", took)
+	}
+}
+
+// TestEndedBefore shows that a change whose context has ended is not sent.
+func TestEndedBefore(t *testing.T) { bothWays(t, endedBefore) }
+
+func endedBefore(t *testing.T, shares bool, hc *http.Client) {
+	state := &node{effects: map[string]int{}}
+	c, err := New(Config{Endpoints: []string{listen(t, state, shares)}, HTTPClient: hc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Put(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = c.Put(ctx, "k", nil)
+	time.Sleep(100 * time.Millisecond)
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	t.Log(err)
+	if errors.Is(err, ErrUnknownOutcome) || state.asked != 1 {
+		t.Errorf("%v; the node was asked %d times, want 1", err, state.asked)
+	}
+}
+
+// TestSilentQueue shows that who waits in a queue does not ask again over a connection
+// that has fallen silent.
+func TestSilentQueue(t *testing.T) {
+	state := &node{effects: map[string]int{}}
+	backend := strings.TrimPrefix(listen(t, state, true), "http://")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dead atomic.Bool
+	var made atomic.Int64
+	var mu sync.Mutex
+	var open []net.Conn
+	go func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			n := made.Add(1)
+			out, err := net.Dial("tcp", backend)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open = append(open, in, out)
+			mu.Unlock()
+			pipe := func(a, b net.Conn) {
+				buf := make([]byte, 4096)
+				for {
+					k, err := a.Read(buf)
+					if err != nil {
+						return
+					}
+					if n == 1 && dead.Load() {
+						continue
+					}
+					_, _ = b.Write(buf[:k])
+				}
+			}
+			go pipe(in, out)
+			go pipe(out, in)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = ln.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range open {
+			_ = c.Close()
+		}
+	})
+	c, err := New(Config{Endpoints: []string{ln.Addr().String()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Put(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	dead.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	var last error
+	for range 3 { // attempts, as Link.Do makes them, but that each waits a minute
+		_, _, last = c.link.Once(ctx, placeInQueue(), 300*time.Millisecond)
+	}
+	if last != nil {
+		t.Errorf("the third attempt: %v; %d connections", last, made.Load())
+	}
+	_ = io.EOF
+}
+
+func placeInQueue() link.Request {
+	return link.Request{Method: "PUT", Path: "locks/l", Queue: true, Small: true, Change: true, Key: "x"}
+}
+
+// TestCloseWhileMaking shows that a connection which is made while the client is closed
+// does not stay.
+func TestCloseWhileMaking(t *testing.T) {
+	s := multiplex.NewServer(multiplex.ServerConfig{Handler: &node{effects: map[string]int{}}})
+	var open atomic.Int64
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(200 * time.Millisecond)
+		open.Add(1)
+		defer open.Add(-1)
+		s.ServeHTTP(w, r)
+	}))
+	_ = net.Listen
+	srv.Start()
+	t.Cleanup(func() { s.Close(); s.Shutdown(context.Background()); srv.Close() })
+	c, err := New(Config{Endpoints: []string{srv.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, _ = c.Put(ctx, "k", nil)
+	_ = c.Close()
+	time.Sleep(time.Second)
+	if n := open.Load(); n > 0 {
+		t.Errorf("%d connections of a closed client are open", n)
+	}
+}
+
+// TestRetireChurn shows that a caller's short patience costs others no connection.
+func TestRetireChurn(t *testing.T) {
+	s := multiplex.NewServer(multiplex.ServerConfig{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "slow") {
+			<-r.Context().Done()
+			return
+		}
+		w.Header().Set("Prytany-Revision", "7")
+	})})
+	var conns atomic.Int64
+	srv := httptest.NewUnstartedServer(s)
+	srv.Config.ConnState = func(_ net.Conn, st http.ConnState) {
+		if st == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	srv.Start()
+	t.Cleanup(func() { s.Close(); s.Shutdown(context.Background()); srv.Close() })
+	c, err := New(Config{Endpoints: []string{srv.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Put(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range 64 { // all sent over the first connection
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond+time.Duration(i)*10*time.Millisecond)
+			defer cancel()
+			_, _ = c.Put(ctx, "slow", nil)
+		})
+	}
+	stop := make(chan struct{})
+	var good sync.WaitGroup
+	good.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = c.Put(t.Context(), "k", nil)
+				time.Sleep(time.Millisecond)
+			}
+		}
+	})
+	all.Wait()
+	close(stop)
+	good.Wait()
+	if n := conns.Load(); n > 10 {
+		t.Errorf("%d connections, of which 1 was silent", n)
+	}
+}
