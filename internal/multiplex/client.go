@@ -53,8 +53,7 @@ type Client struct {
 	gone chan struct{} // the connection is broken
 
 	mu      sync.Mutex
-	next    []byte // to be written
-	spare   []byte
+	out     buffers
 	open    map[uint64]*call // nil: broken off, and not answered yet
 	live    int              // of open, those that are not broken off
 	heard   uint64           // frames that have come
@@ -187,7 +186,7 @@ func (c *Client) begin(w *call, head, body []byte) (id, heard uint64, err error)
 	c.last++
 	c.live++
 	c.open[c.last] = w
-	c.next = appendFrame(c.next, kindRequest, c.last, head, body)
+	c.out.next = appendFrame(c.out.next, kindRequest, c.last, head, body)
 	c.ring()
 	return c.last, c.heard, nil
 }
@@ -215,7 +214,7 @@ func (c *Client) forget(id, heard uint64, waited time.Duration) bool {
 	}
 	c.open[id] = nil
 	c.live--
-	c.next = appendFrame(c.next, kindCancel, id, nil, nil)
+	c.out.next = appendFrame(c.out.next, kindCancel, id, nil, nil)
 	c.ring()
 	// Over one that is silent, TCP may not try again for a long time.
 	c.leaving = c.leaving || c.heard == heard && waited >= silence
@@ -272,8 +271,7 @@ func (c *Client) write() {
 		}
 		for {
 			c.mu.Lock()
-			b := c.next
-			c.next, c.spare = c.spare[:0], nil
+			b := c.out.take()
 			c.mu.Unlock()
 			if len(b) == 0 {
 				break
@@ -283,11 +281,9 @@ func (c *Client) write() {
 				c.fail(err)
 				return
 			}
-			if cap(b) <= keepBuffer {
-				c.mu.Lock()
-				c.spare = b
-				c.mu.Unlock()
-			}
+			c.mu.Lock()
+			c.out.back(b)
+			c.mu.Unlock()
 		}
 	}
 }
@@ -316,7 +312,13 @@ func (c *Client) take(f frame) error {
 		if h.bad {
 			return ErrFrame
 		}
-		err := map[int]error{noAnswer: ErrAborted, tooLarge: ErrLarge}[status]
+		var err error
+		switch status {
+		case noAnswer:
+			err = ErrAborted
+		case tooLarge:
+			err = ErrLarge
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.heard++

@@ -157,7 +157,7 @@ func (h *head) header() http.Header {
 	values := make([]string, 0, 12) // most fields have one value: one room for all of them
 	for h.rest != "" {
 		name, value := h.next(), h.next()
-		if h.bad || !fieldName(name) || !fieldValue(value) {
+		if h.bad || !fieldName(name) || !FieldValue(value) {
 			h.bad = true
 			return nil
 		}
@@ -184,7 +184,9 @@ func fieldName(s string) bool {
 	return s != ""
 }
 
-func fieldValue(s string) bool {
+// FieldValue reports whether s has none of the characters that HTTP cannot carry in the
+// value of a header field.
+func FieldValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
 			return false

@@ -579,6 +579,25 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
+// crowd has n goroutines do b.N times something together.
+func crowd(b *testing.B, n int, do func() error) {
+	b.ReportAllocs()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := do(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 // BenchmarkDo is one small request and its answer over loopback, with so many at once.
 func BenchmarkDo(b *testing.B) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -602,48 +621,26 @@ func BenchmarkDo(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer c.Close()
-			b.ReportAllocs()
-			var left atomic.Int64
-			left.Store(int64(b.N))
-			var all sync.WaitGroup
-			for range n {
-				all.Go(func() {
-					for left.Add(-1) >= 0 {
-						if _, _, err := c.Do(b.Context(), Request{Method: http.MethodPut, Target: "/v1/config/a", Body: body}); err != nil {
-							b.Error(err)
-							return
-						}
-					}
-				})
-			}
-			all.Wait()
+			crowd(b, n, func() error {
+				_, _, err := c.Do(b.Context(), Request{Method: http.MethodPut, Target: "/v1/config/a", Body: body})
+				return err
+			})
 		})
 		b.Run(fmt.Sprintf("%d at once by net/http", n), func(b *testing.B) {
 			hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: n}}
 			defer hc.CloseIdleConnections()
-			b.ReportAllocs()
-			var left atomic.Int64
-			left.Store(int64(b.N))
-			var all sync.WaitGroup
-			for range n {
-				all.Go(func() {
-					for left.Add(-1) >= 0 {
-						req, err := http.NewRequestWithContext(b.Context(), http.MethodPut, srv.URL+"/v1/config/a", bytes.NewReader(body))
-						if err != nil {
-							b.Error(err)
-							return
-						}
-						resp, err := hc.Do(req)
-						if err != nil {
-							b.Error(err)
-							return
-						}
-						_, _ = io.Copy(io.Discard, resp.Body)
-						_ = resp.Body.Close()
-					}
-				})
-			}
-			all.Wait()
+			crowd(b, n, func() error {
+				req, err := http.NewRequestWithContext(b.Context(), http.MethodPut, srv.URL+"/v1/config/a", bytes.NewReader(body))
+				if err != nil {
+					return err
+				}
+				resp, err := hc.Do(req)
+				if err != nil {
+					return err
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				return resp.Body.Close()
+			})
 		})
 	}
 }

@@ -7,6 +7,26 @@ import (
 	"time"
 )
 
+// buffers are two, of which one is written while the other is filled.
+type buffers struct {
+	next  []byte // to be written
+	spare []byte
+}
+
+// take returns what is to be written, empty if nothing is. It is given back by back.
+func (b *buffers) take() (out []byte) {
+	if len(b.next) > 0 {
+		out, b.next, b.spare = b.next, b.spare[:0], nil
+	}
+	return out
+}
+
+func (b *buffers) back(out []byte) {
+	if cap(out) <= keepBuffer {
+		b.spare = out
+	}
+}
+
 // A queue collects what is to be written to a connection. Whoever finds nobody writing
 // writes, and goes on while others add to it: so what comes together goes together,
 // and nobody has to be woken for it.
@@ -16,10 +36,9 @@ type queue struct {
 
 	mu      sync.Mutex
 	changed sync.Cond // of busy, reserved and dead
-	next    []byte    // to be written
-	spare   []byte
-	busy    bool // somebody writes
-	dead    bool
+	buffers
+	busy bool // somebody writes
+	dead bool
 
 	reserved int       // bytes of answers that are made, or wait to be written
 	leaving  int       // of those, the ones in next
@@ -72,23 +91,19 @@ func (q *queue) write() {
 		// Who is about to answer, too, comes first: one write will do for all.
 		runtime.Gosched()
 		q.mu.Lock()
-		b := q.next
-		if len(b) == 0 || q.dead {
+		if len(q.next) == 0 || q.dead {
 			q.busy = false
 			q.changed.Broadcast()
 			q.mu.Unlock()
 			return
 		}
-		q.next, q.spare = q.spare[:0], nil
-		taken := q.leaving
+		b, taken := q.take(), q.leaving
 		q.leaving = 0
 		q.mu.Unlock()
 		_ = q.w.SetWriteDeadline(time.Now().Add(q.timeout))
 		_, err := q.w.Write(b)
 		q.mu.Lock()
-		if cap(b) <= keepBuffer {
-			q.spare = b
-		}
+		q.back(b)
 		q.reserved -= taken
 		q.dead = q.dead || err != nil
 		q.changed.Broadcast()

@@ -2,8 +2,10 @@ package multiplex
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -173,10 +175,7 @@ func (c *conn) serve(early []byte) {
 	defer func() { _ = c.raw.Close() }()
 	defer context.AfterFunc(c.ctx, c.leave)()
 	c.ctx = ctx
-	r := bufio.NewReaderSize(c.raw, maxHead)
-	if len(early) > 0 {
-		r = bufio.NewReaderSize(&prefixed{early, c.raw}, maxHead)
-	}
+	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), c.raw), maxHead)
 	limit := func() { _ = c.raw.SetReadDeadline(time.Now().Add(c.s.cfg.IOTimeout)) }
 	for {
 		if !c.await(r) {
@@ -321,18 +320,3 @@ func (c *conn) finish() {
 
 // lingerFor is how long the client may take to close what the server has ended.
 const lingerFor = time.Second
-
-// prefixed is a connection of which something has been read.
-type prefixed struct {
-	early []byte
-	net.Conn
-}
-
-func (p *prefixed) Read(b []byte) (int, error) {
-	if len(p.early) > 0 {
-		n := copy(b, p.early)
-		p.early = p.early[n:]
-		return n, nil
-	}
-	return p.Conn.Read(b)
-}

@@ -65,7 +65,7 @@ func (h *Host) turns() error {
 
 // gather takes what others have left for the loop, and reports whether it
 // left some of it for the next turn.
-func (h *Host) gather() (left bool) {
+func (h *Host) gather() bool {
 	h.mu.Lock()
 	packets, more := h.inbox.Take(maxPackets)
 	taken, _ := h.taken.Take(h.taken.Len())

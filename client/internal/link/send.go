@@ -183,7 +183,7 @@ func (l *Link) lines(r Request) (target string, header http.Header, err error) {
 	}
 	for name, values := range r.Header {
 		for _, v := range values {
-			if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			if !multiplex.FieldValue(v) {
 				return "", nil, fmt.Errorf("%w: the header %s cannot be %q", ErrRequest, name, v)
 			}
 		}
