@@ -9,6 +9,8 @@ SEED        ?= 1
 N           ?= 500
 # For `make crash-states`: how many scripts for each kind of log, from seed SEED on.
 SCRIPTS     ?= 2
+# Where campaigns note what they have run.
+LEDGER      ?= $(CURDIR)/docs/evidence-campaigns.ndjson
 # For `make fuzz`: how long each target runs.
 FUZZTIME    ?= 20s
 # For `make fuzz-campaign`: how long all of them together run.
@@ -51,11 +53,11 @@ sim: ## simulate N clusters, from seed SEED on
 
 .PHONY: crash-states
 crash-states: ## try all states that crashes may leave of data directories, by SCRIPTS scripts from seed SEED on
-	REQUIRE_FUSE=1 $(GO) test ./internal/storage/crashstates -count=1 -timeout=0 -v -run=TestCrashStates -from=$(SEED) -seeds=$(SCRIPTS)
+	REQUIRE_FUSE=1 $(GO) test ./internal/storage/crashstates -count=1 -timeout=0 -v -run=TestCrashStates -from=$(SEED) -seeds=$(SCRIPTS) -ledger=$(LEDGER)
 
 .PHONY: sim-long
 sim-long: ## simulate N clusters for ten minutes of their time each, from seed SEED on
-	$(GO) test ./internal/sim -run TestSeeds -v -count=1 -timeout=0 -long -from=$(SEED) -seeds=$(N)
+	$(GO) test ./internal/sim -run TestSeeds -v -count=1 -timeout=0 -long -from=$(SEED) -seeds=$(N) -ledger=$(LEDGER)
 
 .PHONY: sabotage
 sabotage: ## show that the tests of the checkers in jepsen/ notice weakened ones
@@ -140,7 +142,7 @@ jepsen-ci: jepsen-build ## the same for less than four minutes, where networks m
 .PHONY: jepsen-campaign
 jepsen-campaign: jepsen-build ## N runs of 14 s, all kinds of faults in turn from seed SEED on, summed up with those made before
 	REQUIRE_NETNS=1 $(JEPSEN_RUN) --out $(JEPSEN_OUT)/campaign --runs $(N) --time 14s --keep-going --discard
-	bin/prytany-jepsen sum $(JEPSEN_OUT)/campaign
+	bin/prytany-jepsen sum --ledger $(LEDGER) $(JEPSEN_OUT)/campaign
 
 .PHONY: demo
 demo: build ## start three nodes, take a lock, stop

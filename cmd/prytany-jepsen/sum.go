@@ -7,14 +7,17 @@ import (
 	"flag"
 	"os"
 
+	"github.com/prytany/prytany/internal/ledger"
 	"github.com/prytany/prytany/jepsen/campaign"
 	"github.com/prytany/prytany/jepsen/nemesis"
+	"github.com/prytany/prytany/jepsen/verdict"
 )
 
 // sum is the command sum: it adds up what runs have left, wherever they were made.
 func sum(args []string) (int, error) {
 	f := flag.NewFlagSet("sum", flag.ContinueOnError)
 	out := f.String("out", "", "`directory` for "+campaign.SumFile+"; default: the first that is named")
+	into := f.String("ledger", "", "add the sum to this `file`, too")
 	if err := f.Parse(args); err != nil {
 		return 0, err
 	}
@@ -24,12 +27,12 @@ func sum(args []string) (int, error) {
 	if *out == "" {
 		*out = f.Arg(0)
 	}
-	return addUp(*out, f.Args())
+	return addUp(*out, *into, f.Args())
 }
 
-// addUp writes the sum of all runs in and below dirs into out, prints it and returns
-// its exit code.
-func addUp(out string, dirs []string) (int, error) {
+// addUp writes the sum of all runs in and below dirs into out, and into the ledger if
+// there is one, prints it and returns its exit code.
+func addUp(out, into string, dirs []string) (int, error) {
 	rows, err := campaign.Find(dirs...)
 	if err != nil {
 		return 0, err
@@ -39,5 +42,29 @@ func addUp(out string, dirs []string) (int, error) {
 		kinds = append(kinds, fault.Name)
 	}
 	s := campaign.Add(rows, kinds)
-	return s.Outcome().Exit(), errors.Join(s.Save(out), s.Text(os.Stdout))
+	err = errors.Join(s.Save(out), s.Text(os.Stdout))
+	if into != "" {
+		err = errors.Join(err, ledger.Add(into, noted(rows, s)))
+	}
+	return s.Outcome().Exit(), err
+}
+
+// noted is a campaign's row in the ledger. What is undecided has failed there: it is not
+// known to have passed.
+func noted(rows []campaign.Row, s campaign.Sum) ledger.Row {
+	r := ledger.Row{
+		Campaign: "real processes", From: rows[0].Seed, Runs: int64(s.Runs), Hours: s.Took.Hours(),
+		Failed: int64(s.Outcomes[verdict.Failed] + s.Outcomes[verdict.Undecided]),
+		Did: map[string]int64{
+			"calls": s.Calls["calls"], "of unknown outcome": s.Calls["info"], "searched partitions": s.Partitions,
+			"rejected runs": int64(s.Outcomes[verdict.Rejected]),
+		},
+	}
+	for _, row := range rows {
+		r.From = min(r.From, row.Seed)
+	}
+	for _, n := range s.Faults {
+		r.Did["faults"] += int64(n)
+	}
+	return r
 }

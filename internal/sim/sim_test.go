@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/internal/ledger"
 	"github.com/prytany/prytany/internal/sim/plan"
 	"github.com/prytany/prytany/internal/sim/workload"
 )
@@ -21,6 +22,7 @@ var (
 	seeds = flag.Int("seeds", 0, "number of seeds to run; 0 means 40, or 12 with -short")
 	from  = flag.Uint64("from", 1, "the first seed")
 	seed  = flag.Uint64("seed", 0, "run this seed alone, and print its trace with -v")
+	note  = flag.String("ledger", "", "add what was run to this `file`")
 )
 
 // TestMain lets worlds become garbage before it collects them: they are small and
@@ -107,6 +109,26 @@ func campaign(t *testing.T, first uint64, n int) {
 	t.Logf("%d seeds, %v simulated, %v of processor time: %.0f simulated seconds a second, %.0f seeds a minute", n, sim.Round(time.Second),
 		cpu.Round(time.Second), sim.Seconds()/cpu.Seconds(), float64(n)/cpu.Minutes())
 	t.Logf("%s", total.String())
+	if *note != "" {
+		if err := ledger.Add(*note, noted(first, n, int(failures.Load()), sim, cpu, &total)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// noted is a campaign's row in the ledger.
+func noted(first uint64, n, failures int, sim, cpu time.Duration, s *Stats) ledger.Row {
+	name := "simulator"
+	if *long {
+		name = "simulator, ten minutes each"
+	}
+	return ledger.Row{
+		Campaign: name, From: first, Runs: int64(n), Failed: int64(failures), Hours: sim.Hours(), CPU: cpu.Seconds(),
+		Did: map[string]int64{
+			"events": int64(s.Events), "crashes": int64(s.Crashes), "elections": int64(s.Elections), "reconfigurations": int64(s.Reconfigured),
+			"snapshots": int64(s.Snapshots), "operations of clients": int64(s.Done),
+		},
+	}
 }
 
 // processTime returns the processor time this process has used: other work on

@@ -11,12 +11,14 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/internal/crashfs"
+	"github.com/prytany/prytany/internal/ledger"
 	"github.com/prytany/prytany/internal/storage"
 )
 
 var (
 	from  = flag.Uint64("from", 1, "first `seed` of the scripts")
 	seeds = flag.Int("seeds", 0, "how many `scripts` for each kind of log; 0: as many as a test of all takes")
+	into  = flag.String("ledger", "", "add what was tried to this `file`")
 	steps = flag.Int("steps", 40, "`steps` of a script")
 	most  = flag.Int("most", 0, "states that are tried of those before one sync, drawn; 0: 40, or all if -seeds is given")
 )
@@ -144,6 +146,24 @@ func newWalk(t *testing.T, is task) *walk {
 // enough is how many states a test of all opens at least.
 const enough = 20_000
 
+// note adds the scripts of a kind of log to the ledger, if there is one.
+func note(t *testing.T, kind string, scripts, states, deep int) {
+	t.Helper()
+	if *into == "" {
+		return
+	}
+	failed := int64(0)
+	if t.Failed() {
+		failed = 1 // at least
+	}
+	if err := ledger.Add(*into, ledger.Row{
+		Campaign: "crash states, " + kind, From: *from, Runs: int64(scripts), Failed: failed,
+		Did: map[string]int64{"states": int64(states), "states of openings that were cut off": int64(deep)},
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCrashStates tries what crashes may leave of whole scripts, and of openings after
 // crashes.
 func TestCrashStates(t *testing.T) {
@@ -191,6 +211,7 @@ func TestCrashStates(t *testing.T) {
 			t.Logf("%s: %d scripts, %d syncs, %d of them with so few changes before that all states were made; %d states opened, and %d of openings that were cut off; %d that came again; %v",
 				kind, n, total.points, total.full, total.tried, deep, total.again, time.Since(begin).Round(time.Second))
 			opened += total.tried + deep
+			note(t, kind, n, total.tried, deep)
 			if least := 50 * n; total.full < least || total.tried < 10*least || deep < least {
 				t.Errorf("%d syncs with all states, %d states, %d of openings: too few to tell anything", total.full, total.tried, deep)
 			}
