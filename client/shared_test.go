@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -133,17 +132,17 @@ func endedBefore(t *testing.T, shares bool, hc *http.Client) {
 	}
 }
 
-// TestSilentQueue shows that who waits in a queue does not ask again over a connection
-// that has fallen silent.
-func TestSilentQueue(t *testing.T) {
-	state := &node{effects: map[string]int{}}
+// mortal is the address of a proxy for a node. From die on its first connection passes
+// nothing on any more, and made counts all.
+func mortal(t *testing.T, state http.Handler) (addr string, die func(), made *atomic.Int64) {
+	t.Helper()
 	backend := strings.TrimPrefix(listen(t, state, true), "http://")
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var dead atomic.Bool
-	var made atomic.Int64
+	made = new(atomic.Int64)
 	var mu sync.Mutex
 	var open []net.Conn
 	go func() {
@@ -185,7 +184,14 @@ func TestSilentQueue(t *testing.T) {
 			_ = c.Close()
 		}
 	})
-	c, err := New(Config{Endpoints: []string{ln.Addr().String()}})
+	return ln.Addr().String(), func() { dead.Store(true) }, made
+}
+
+// TestSilentQueue shows that who waits in a queue does not ask again over a connection
+// that has fallen silent.
+func TestSilentQueue(t *testing.T) {
+	addr, die, made := mortal(t, &node{effects: map[string]int{}})
+	c, err := New(Config{Endpoints: []string{addr}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +199,7 @@ func TestSilentQueue(t *testing.T) {
 	if _, err := c.Put(t.Context(), "k", nil); err != nil {
 		t.Fatal(err)
 	}
-	dead.Store(true)
+	die()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	var last error
@@ -203,7 +209,6 @@ func TestSilentQueue(t *testing.T) {
 	if last != nil {
 		t.Errorf("the third attempt: %v; %d connections", last, made.Load())
 	}
-	_ = io.EOF
 }
 
 func placeInQueue() link.Request {
@@ -290,5 +295,113 @@ func TestRetireChurn(t *testing.T) {
 	good.Wait()
 	if n := conns.Load(); n > 10 {
 		t.Errorf("%d connections, of which 1 was silent", n)
+	}
+}
+
+// TestSilentAndImpatient has callers with little time each, one after the other, ask over a
+// connection that has fallen silent: together they find that out.
+func TestSilentAndImpatient(t *testing.T) {
+	addr, die, _ := mortal(t, &node{effects: map[string]int{}})
+	c, err := New(Config{Endpoints: []string{addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Put(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	die()
+	for range 25 {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, err = c.Put(ctx, "k", nil)
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+	t.Errorf("25 callers, and none on a new connection: %v", err)
+}
+
+// TestCrowdStays has more callers come at once than two connections take: a node is no
+// worse for that, and nobody turns away from it.
+func TestCrowdStays(t *testing.T) {
+	const crowd = 2*multiplex.MaxOpen + 500
+	var first, second atomic.Int64
+	all := make(chan struct{})
+	slow := func(n *atomic.Int64) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if n.Add(1) == crowd {
+				close(all)
+			}
+			select {
+			case <-all:
+			case <-time.After(2 * time.Second):
+			}
+			w.Header().Set("Prytany-Revision", "7")
+		})
+	}
+	c, err := New(Config{Endpoints: []string{listen(t, slow(&first), true), listen(t, slow(&second), true)}, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	var callers sync.WaitGroup
+	for range crowd {
+		callers.Go(func() {
+			if _, err := c.Put(t.Context(), "k", nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	callers.Wait()
+	if n := second.Load(); n > 0 {
+		t.Errorf("%d of %d requests went to the second node", n, crowd)
+	}
+}
+
+// TestLargeThenRefused has a change be done whose answer is too large to be shared, and its
+// repetition refused: nobody may say that nothing has happened.
+func TestLargeThenRefused(t *testing.T) {
+	for _, code := range []struct {
+		status int
+		code   api.Code
+	}{{http.StatusServiceUnavailable, api.CodeOverloaded}, {http.StatusForbidden, "forbidden"}} {
+		url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if _, plain := w.(http.Flusher); !plain {
+				_, _ = w.Write(make([]byte, multiplex.MaxReply+1))
+				return
+			}
+			w.WriteHeader(code.status)
+			_ = json.NewEncoder(w).Encode(api.Problem{Code: code.code, Applied: api.AppliedNo})
+		}), true)
+		c, err := New(Config{Endpoints: []string{url}, Timeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Put(t.Context(), "k", nil); !errors.Is(err, ErrUnknownOutcome) {
+			t.Errorf("%d: %v; want ErrUnknownOutcome", code.status, err)
+		}
+		_ = c.Close()
+	}
+}
+
+// TestUpgradesRefusedOnTheWay has something between client and node answer 503 to upgrades:
+// the client does without.
+func TestUpgradesRefusedOnTheWay(t *testing.T) {
+	state := &node{effects: map[string]int{}}
+	url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		state.ServeHTTP(w, r)
+	}), false)
+	c, err := New(Config{Endpoints: []string{url}, Timeout: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Put(t.Context(), "k", nil); err != nil {
+		t.Error(err)
 	}
 }

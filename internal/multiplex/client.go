@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,9 +27,12 @@ var (
 	ErrAborted = errors.New("multiplex: the request was aborted")
 )
 
-// writeTimeout bounds one write of a client: a server that reads nothing for so long
-// is not there.
-const writeTimeout = 5 * time.Second
+// writeTimeout bounds how long a client takes to write maxPiece bytes: a server that does
+// not read that much in so long is not there.
+const (
+	writeTimeout = 5 * time.Second
+	maxPiece     = 256 << 10
+)
 
 // A Request is what a client asks.
 type Request struct {
@@ -56,7 +60,8 @@ type Client struct {
 	out     buffers
 	open    map[uint64]*call // nil: broken off, and not answered yet
 	live    int              // of open, those that are not broken off
-	heard   uint64           // frames that have come
+	heardAt time.Time        // when the last frame came
+	doubt   time.Time        // since when a request that was broken off waited in silence; zero: none
 	last    uint64
 	leaving bool  // takes no more requests
 	err     error // why it is broken
@@ -110,7 +115,7 @@ func (c *Client) upgrade(host string) error {
 		return fmt.Errorf("multiplex: %w", err)
 	}
 	_ = resp.Body.Close()
-	if resp.StatusCode == http.StatusServiceUnavailable {
+	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Upgrade") == Protocol {
 		return fmt.Errorf("%w: %s", ErrOver, resp.Status)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != Protocol {
@@ -123,7 +128,7 @@ func (c *Client) upgrade(host string) error {
 // not looked at the request. Of what [httptrace] has, header fields and the end of the
 // request are told. Errors: [ErrOver], [ErrAborted], [ErrLarge], and the cause of the end
 // of ctx, which breaks the request off at the server too. If nothing at all has been heard
-// of the server meanwhile, and there was time, the connection takes no more requests.
+// of the server for a while then, the connection takes no more requests.
 func (c *Client) Do(ctx context.Context, r Request) (_ Reply, sent bool, err error) {
 	var own [1 << 10]byte
 	head := appendString(appendString(own[:0], r.Method), r.Target)
@@ -136,7 +141,7 @@ func (c *Client) Do(ctx context.Context, r Request) (_ Reply, sent bool, err err
 	}
 	began := time.Now()
 	w := calls.Get().(*call)
-	id, heard, err := c.begin(w, head, r.Body)
+	id, err := c.begin(w, head, r.Body)
 	if err != nil {
 		calls.Put(w)
 		return Reply{}, false, err
@@ -145,7 +150,7 @@ func (c *Client) Do(ctx context.Context, r Request) (_ Reply, sent bool, err err
 	select {
 	case <-w.done:
 	case <-ctx.Done():
-		if c.forget(id, heard, time.Since(began)) {
+		if c.forget(id, began) {
 			calls.Put(w)
 			return Reply{}, true, context.Cause(ctx)
 		}
@@ -174,21 +179,21 @@ func tell(ctx context.Context, h http.Header) {
 }
 
 // begin puts a request among those that are to be written.
-func (c *Client) begin(w *call, head, body []byte) (id, heard uint64, err error) {
+func (c *Client) begin(w *call, head, body []byte) (id uint64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.err != nil:
-		return 0, 0, c.err
+		return 0, c.err
 	case c.leaving, len(c.open) == MaxOpen:
-		return 0, 0, ErrOver
+		return 0, ErrOver
 	}
 	c.last++
 	c.live++
 	c.open[c.last] = w
 	c.out.next = appendFrame(c.out.next, kindRequest, c.last, head, body)
 	c.ring()
-	return c.last, c.heard, nil
+	return c.last, nil
 }
 
 // ring wakes the writer. c.mu is held.
@@ -203,10 +208,10 @@ func (c *Client) ring() {
 // when a request is.
 const silence = 250 * time.Millisecond
 
-// forget breaks a request off, which has waited for so long since heard was the number of
-// frames. It reports false if its end is there already. The request counts as open until
-// it is answered, as it does at the server.
-func (c *Client) forget(id, heard uint64, waited time.Duration) bool {
+// forget breaks a request off that has been waited for since began. It reports false if its
+// end is there already. The request counts as open until it is answered, as it does at the
+// server.
+func (c *Client) forget(id uint64, began time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.open[id] == nil {
@@ -216,8 +221,15 @@ func (c *Client) forget(id, heard uint64, waited time.Duration) bool {
 	c.live--
 	c.out.next = appendFrame(c.out.next, kindCancel, id, nil, nil)
 	c.ring()
-	// Over one that is silent, TCP may not try again for a long time.
-	c.leaving = c.leaving || c.heard == heard && waited >= silence
+	// Over one that is silent, TCP may not try again for a long time. Callers who have little
+	// patience find that out together.
+	if began.Before(c.heardAt) {
+		began = c.heardAt
+	}
+	if c.doubt.IsZero() || began.Before(c.doubt) {
+		c.doubt = began
+	}
+	c.leaving = c.leaving || time.Since(c.doubt) >= silence
 	c.closeIfOver()
 	return true
 }
@@ -276,10 +288,12 @@ func (c *Client) write() {
 			if len(b) == 0 {
 				break
 			}
-			_ = c.raw.SetWriteDeadline(time.Now().Add(writeTimeout))
-			if _, err := c.raw.Write(b); err != nil {
-				c.fail(err)
-				return
+			for piece := range slices.Chunk(b, maxPiece) {
+				_ = c.raw.SetWriteDeadline(time.Now().Add(writeTimeout))
+				if _, err := c.raw.Write(piece); err != nil {
+					c.fail(err)
+					return
+				}
 			}
 			c.mu.Lock()
 			c.out.back(b)
@@ -321,7 +335,7 @@ func (c *Client) take(f frame) error {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.heard++
+		c.heardAt, c.doubt = time.Now(), time.Time{}
 		c.end(f.id, Reply{status, header, f.body}, true, err)
 		c.closeIfOver()
 	case kindGoAway:

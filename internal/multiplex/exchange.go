@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"sync"
 )
@@ -28,7 +29,7 @@ type exchange struct {
 	body   []byte
 	large  bool // the handler wrote more than there may be
 
-	reserved int // bytes of body for which there is room
+	reserved int // bytes of the answer for which there is room
 }
 
 // rooms keeps the buffers of answers for those that come.
@@ -45,12 +46,10 @@ func (x *exchange) run() {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
 	}
-	if x.large {
+	if x.large || len(x.head) > maxHead {
 		x.abort(tooLarge)
 	}
-	if x.reserved == 0 { // the head counts too, where there is nothing else
-		x.reserve(len(x.head))
-	}
+	x.reserve(0)
 	x.c.answer(x)
 	if cap(x.body) <= keepBuffer {
 		own.head, own.body = x.head, x.body
@@ -59,10 +58,18 @@ func (x *exchange) run() {
 	x.head, x.body = nil, nil
 }
 
-// answer calls the handler. One that panics has answered nothing.
+// answer calls the handler. One that panics has answered nothing, unless it was told that
+// its answer is too large.
 func (x *exchange) answer() {
 	defer func() {
-		if recover() != nil {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+			x.c.s.cfg.Log.Error("a handler panicked", "err", p, "stack", string(debug.Stack()))
+		}
+		if !x.large {
 			x.abort(noAnswer)
 		}
 	}()
@@ -80,10 +87,13 @@ func (x *exchange) abort(why int) {
 	x.head, x.body = appendString(x.head[:0], strconv.Itoa(why)), x.body[:0]
 }
 
-// reserve makes room for n more bytes of the answer.
+// reserve makes room for the answer so far, and for n more bytes of it: for its frame and
+// its head, too, which are most of a small one.
 func (x *exchange) reserve(n int) {
-	x.c.out.reserve(x, n)
-	x.reserved += n
+	if n += maxNumbers + len(x.head) + len(x.body) - x.reserved; n > 0 {
+		x.c.out.reserve(x, n)
+		x.reserved += n
+	}
 }
 
 // A content is the body of a request.
@@ -149,9 +159,15 @@ func (x *exchange) Write(b []byte) (int, error) {
 	if x.large = x.large || len(x.body)+len(b) > MaxReply; x.large {
 		return 0, errLarge
 	}
-	if n := len(x.body) + len(b) - x.reserved; n > 0 {
-		x.reserve(n)
-	}
+	x.reserve(len(b))
 	x.body = append(x.body, b...)
 	return len(b), nil
+}
+
+// FlushError is called by [http.ResponseController.Flush]. Who wants a part of an answer
+// to be read before the rest is made needs a connection of its own, like one whose answer
+// is too large.
+func (x *exchange) FlushError() error {
+	x.large = true
+	return errLarge
 }

@@ -1,8 +1,11 @@
 package multiplex
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -185,29 +188,87 @@ func TestZone(t *testing.T) {
 	t.Error(c.upgrade("[fe80::1%eth0]:80"))
 }
 
-// TestHeadsCount has a client ask for answers without a body and take none: they are
-// bounded as others are.
+// TestHeadsCount has a client ask for answers that are hardly more than a head and take
+// none: they are bounded as others are.
 func TestHeadsCount(t *testing.T) {
-	w := serve(t, ServerConfig{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Some", strings.Repeat("x", 8<<10))
-		w.WriteHeader(http.StatusOK)
+	for body := range 2 {
+		w := serve(t, ServerConfig{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Some", strings.Repeat("x", 8<<10))
+			_, _ = w.Write(make([]byte, body))
+		})})
+		conn, _ := w.raw(t)
+		_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
+		var b []byte
+		for i := range 200 * MaxOpen {
+			if i%500 == 0 && i < 10*MaxOpen {
+				time.Sleep(20 * time.Millisecond) // so that it is answered, and not too much
+			}
+			b = appendFrame(b[:0], kindRequest, uint64(i+1), request("GET", "/"), nil)
+			if _, err := conn.Write(b); err != nil {
+				break // it was ended, or nothing is taken any more
+			}
+		}
+		w.shared.mu.Lock()
+		for c := range w.shared.conns {
+			c.out.mu.Lock()
+			if n := len(c.out.next); n > 2*maxQueued {
+				t.Errorf("%d bytes wait for a client that reads nothing", n)
+			}
+			c.out.mu.Unlock()
+		}
+		w.shared.mu.Unlock()
+	}
+}
+
+// TestTooLargeAndAborted has handlers give up when they are told that their answer is too
+// large, or that it cannot be read in parts: that is what their clients hear.
+func TestTooLargeAndAborted(t *testing.T) {
+	w := serve(t, ServerConfig{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/large":
+			if _, err := io.Copy(w, strings.NewReader(strings.Repeat("x", MaxReply+1))); err != nil {
+				panic(http.ErrAbortHandler)
+			}
+		case "/parts":
+			_, _ = w.Write([]byte("the first"))
+			if err := http.NewResponseController(w).Flush(); err == nil {
+				t.Error("it was flushed")
+			}
+		case "/head":
+			w.Header().Set("X-Some", strings.Repeat("x", maxHead))
+		}
 	})})
-	conn, _ := w.raw(t)
-	_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
-	var b []byte
-	for i := range 200 * MaxOpen {
-		b = appendFrame(b[:0], kindRequest, uint64(i+1), request("HEAD", "/"), nil)
-		if _, err := conn.Write(b); err != nil {
-			break // it was ended, or nothing is taken any more
+	c := w.dial(t)
+	for _, target := range []string{"/large", "/parts", "/head"} {
+		if r, _, err := c.Do(t.Context(), Request{Method: "GET", Target: target}); !errors.Is(err, ErrLarge) {
+			t.Errorf("%s: %d, %v; want ErrLarge", target, r.Status, err)
 		}
 	}
-	w.shared.mu.Lock()
-	defer w.shared.mu.Unlock()
-	for c := range w.shared.conns {
-		c.out.mu.Lock()
-		if n := len(c.out.next); n > 2*maxQueued {
-			t.Errorf("%d bytes wait for a client that reads nothing", n)
+	if r, _, err := c.Do(t.Context(), Request{Method: "GET", Target: "/"}); err != nil || r.Status != http.StatusOK {
+		t.Errorf("afterwards: %d, %v", r.Status, err)
+	}
+}
+
+// TestPanicsAreTold has a handler panic: its client hears that there is no answer, and the
+// log why.
+func TestPanicsAreTold(t *testing.T) {
+	var log bytes.Buffer // what was written before an answer is read after it
+	w := serve(t, ServerConfig{
+		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/quiet" {
+				panic(http.ErrAbortHandler)
+			}
+			panic("for no reason")
+		}),
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	c := w.dial(t)
+	for _, target := range []string{"/quiet", "/loud"} {
+		if _, _, err := c.Do(t.Context(), Request{Method: "GET", Target: target}); !errors.Is(err, ErrAborted) {
+			t.Errorf("%s: %v; want ErrAborted", target, err)
 		}
-		c.out.mu.Unlock()
+	}
+	if got := log.String(); strings.Count(got, "panicked") != 1 || !strings.Contains(got, "for no reason") {
+		t.Errorf("the log: %q", got)
 	}
 }

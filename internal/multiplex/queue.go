@@ -63,10 +63,17 @@ func (q *queue) reserve(x *exchange, n int) {
 // send adds what add appends, the answer of x if that is not nil, and sees to it that it is
 // written. What cannot be written any more is dropped.
 func (q *queue) send(x *exchange, add func([]byte) []byte) {
+	if q.put(x, add) {
+		q.write()
+	}
+}
+
+// put adds what add appends, and reports whether it is for the caller to write it.
+func (q *queue) put(x *exchange, add func([]byte) []byte) bool {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.dead {
-		q.mu.Unlock()
-		return
+		return false
 	}
 	if x != nil {
 		q.leaving += x.reserved
@@ -76,13 +83,16 @@ func (q *queue) send(x *exchange, add func([]byte) []byte) {
 		q.changed.Broadcast()
 	}
 	q.next = add(q.next)
-	if q.busy {
-		q.mu.Unlock()
-		return
-	}
+	mine := !q.busy
 	q.busy = true
-	q.mu.Unlock()
-	q.write()
+	return mine
+}
+
+// idle reports whether all is written.
+func (q *queue) idle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.busy && len(q.next) == 0
 }
 
 // write writes until nothing waits. Only one does.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -25,6 +26,8 @@ type ServerConfig struct {
 	// IdleTimeout is after how long a connection on which nothing is under way ends.
 	// 0 means 2 min.
 	IdleTimeout time.Duration
+	// Log is told of handlers that panic. nil means nobody is.
+	Log *slog.Logger
 }
 
 // A Server makes connections of requests that ask for one, and answers what comes over
@@ -48,6 +51,9 @@ func NewServer(cfg ServerConfig) *Server {
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = 2 * time.Minute
 	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Server{cfg: cfg, conns: map[*conn]bool{}}
 }
 
@@ -58,7 +64,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Context().Err() != nil {
-		w.WriteHeader(http.StatusServiceUnavailable) // it would be told to leave at once
+		// It would be told to leave at once. The field tells us from what is between.
+		w.Header().Set("Upgrade", Protocol)
+		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	raw, rw, err := http.NewResponseController(w).Hijack()
@@ -208,7 +216,7 @@ func (c *conn) serve(early []byte) {
 func (c *conn) await(r *bufio.Reader) bool {
 	for r.Buffered() == 0 {
 		c.mu.Lock()
-		nothing, patience := len(c.open) == 0, c.s.cfg.IdleTimeout
+		nothing, patience := len(c.open) == 0 && c.out.idle(), c.s.cfg.IdleTimeout
 		if c.leaving && nothing {
 			patience = lingerFor
 		}
@@ -295,9 +303,13 @@ func (c *conn) leave() {
 		return
 	}
 	c.leaving = true
-	last, over := c.last, len(c.open) == 0
+	over := len(c.open) == 0
+	// Before anybody else can find that it was the last answer, and end the connection.
+	write := c.out.put(nil, func(b []byte) []byte { return appendFrame(b, kindGoAway, c.last, nil, nil) })
 	c.mu.Unlock()
-	c.out.send(nil, func(b []byte) []byte { return appendFrame(b, kindGoAway, last, nil, nil) })
+	if write {
+		c.out.write()
+	}
 	if over {
 		c.finish()
 	}

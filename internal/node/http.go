@@ -52,7 +52,10 @@ func (n *Node) openHTTP() error {
 	})
 	n.metrics.WatchOpen(n.api.Open)
 	n.server, n.stopRequests = n.api.NewHTTPServer()
-	n.shared = multiplex.NewServer(multiplex.ServerConfig{Handler: n.gate(n.grouped(n.server.Handler))})
+	n.shared = multiplex.NewServer(multiplex.ServerConfig{
+		Handler: n.gate(n.grouped(n.server.Handler)),
+		Log:     n.cfg.Log.With("part", "http"),
+	})
 	n.server.Handler = n.shared
 	return nil
 }
@@ -60,9 +63,10 @@ func (n *Node) openHTTP() error {
 // gate holds requests and replies back while the node is paused.
 func (n *Node) gate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if n.thawed(r.Context()) {
-			next.ServeHTTP(&gated{w, n, r.Context()}, r)
+		if !n.thawed(r.Context()) {
+			panic(http.ErrAbortHandler) // nobody has looked at it
 		}
+		next.ServeHTTP(&gated{w, n, r.Context()}, r)
 	})
 }
 

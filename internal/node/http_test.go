@@ -1,6 +1,10 @@
 package node
 
 import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -45,4 +49,19 @@ func TestLeasedIsSaidWhereItIsUsed(t *testing.T) {
 			await(t, "it says so", func() bool { return n.status().Groups[0].Leased })
 		}
 	}
+}
+
+// TestPausedAndStopped has a request wait at a node that is paused, and end there: nobody
+// has looked at it, and it is not answered.
+func TestPausedAndStopped(t *testing.T) {
+	n := &Node{frozen: make(chan struct{})}
+	h := n.gate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was answered") }))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	defer func() {
+		if p, ok := recover().(error); !ok || !errors.Is(p, http.ErrAbortHandler) {
+			t.Errorf("the handler ended with %v; want %v", p, http.ErrAbortHandler)
+		}
+	}()
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/livez", nil))
 }

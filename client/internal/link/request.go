@@ -117,12 +117,12 @@ func (l *Link) Do(ctx context.Context, r Request) (Reply, error) {
 		switch {
 		case errors.Is(err, ErrRequest):
 			return Reply{}, err
-		case refused && !retryable(p) && unknown && !binding(p):
+		case refused && !retryable(p) && (unknown || sent && r.Change) && !binding(p):
 			return Reply{}, &Outcome{Unknown: true, Last: err}
 		case refused && !retryable(p):
 			return Reply{}, err
 		case refused:
-			sent = p.Applied != api.AppliedNo
+			sent = sent || p.Applied != api.AppliedNo
 		}
 		if sent && r.Change && !unknown {
 			unknown, doubtful = true, began

@@ -68,7 +68,8 @@ func (l *Link) Avoid(i int) {
 }
 
 // Once sends r to one endpoint, which gets try beside the time that r waits.
-// sent is false only if the server certainly did not get the request.
+// sent is false only if the server certainly did not get the request; with a
+// [Refusal], if it did not get it before it refused it.
 func (l *Link) Once(ctx context.Context, r Request, try time.Duration) (_ Reply, sent bool, err error) {
 	i, turned := l.Pick()
 	attempt, cancel := context.WithCancelCause(ctx)
@@ -96,7 +97,7 @@ func (l *Link) Once(ctx context.Context, r Request, try time.Duration) (_ Reply,
 			l.blame(ctx, attempt, i, r)
 			return Reply{}, sent, err
 		default:
-			return l.answer(i, r, Reply(rep))
+			return l.answer(i, r, Reply(rep), false)
 		}
 	}
 	var conn atomic.Bool
@@ -123,11 +124,11 @@ func (l *Link) Once(ctx context.Context, r Request, try time.Duration) (_ Reply,
 	case len(body) > maxReply:
 		return Reply{}, true, fmt.Errorf("prytany: a reply of more than %d bytes", maxReply)
 	}
-	return l.answer(i, r, Reply{resp.StatusCode, resp.Header, body})
+	return l.answer(i, r, Reply{resp.StatusCode, resp.Header, body}, before)
 }
 
-// answer judges what endpoint i has answered to r.
-func (l *Link) answer(i int, r Request, rep Reply) (_ Reply, sent bool, err error) {
+// answer judges what endpoint i has answered to r, which it may have got before.
+func (l *Link) answer(i int, r Request, rep Reply, before bool) (_ Reply, sent bool, err error) {
 	if rep.Status/100 == 2 || rep.Status == http.StatusNotModified {
 		return rep, true, nil
 	}
@@ -138,7 +139,7 @@ func (l *Link) answer(i int, r Request, rep Reply) (_ Reply, sent bool, err erro
 	if retryable(p) {
 		l.Avoid(i)
 	}
-	return Reply{}, true, p
+	return Reply{}, before, p
 }
 
 // blame turns away from endpoint i after an attempt at r failed there, unless

@@ -148,8 +148,8 @@ func (l *Link) share(ctx context.Context, e *endpoint, r Request) (_ multiplex.R
 			return multiplex.Reply{}, false, err
 		}
 		rep, sent, err := c.Do(ctx, multiplex.Request{Method: r.Method, Target: target, Header: header, Body: r.Body})
-		if again && !sent && errors.Is(err, multiplex.ErrOver) {
-			continue // it ended before it was asked: there may be another
+		if !sent && errors.Is(err, multiplex.ErrOver) && (again || !c.Over()) {
+			continue // it ended before it was asked, or others have filled it: there may be another
 		}
 		if err != nil && !errors.Is(err, multiplex.ErrLarge) {
 			err = fmt.Errorf("%s %s: %w", r.Method, e.url, err)
