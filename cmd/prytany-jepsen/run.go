@@ -140,7 +140,7 @@ func runs(ctx context.Context, args []string) (int, error) {
 		worst = verdict.Failed
 	}
 	if len(made) > 1 {
-		if _, err := addUp(o.out, "", made); err != nil {
+		if _, err := addUp(o.out, "", "", made); err != nil {
 			return 0, err
 		}
 	}

@@ -18,6 +18,7 @@ func sum(args []string) (int, error) {
 	f := flag.NewFlagSet("sum", flag.ContinueOnError)
 	out := f.String("out", "", "`directory` for "+campaign.SumFile+"; default: the first that is named")
 	into := f.String("ledger", "", "add the sum to this `file`, too")
+	name := f.String("campaign", "real processes", "what the sum is called in the ledger")
 	if err := f.Parse(args); err != nil {
 		return 0, err
 	}
@@ -27,12 +28,12 @@ func sum(args []string) (int, error) {
 	if *out == "" {
 		*out = f.Arg(0)
 	}
-	return addUp(*out, *into, f.Args())
+	return addUp(*out, *into, *name, f.Args())
 }
 
-// addUp writes the sum of all runs in and below dirs into out, and into the ledger if
-// there is one, prints it and returns its exit code.
-func addUp(out, into string, dirs []string) (int, error) {
+// addUp writes the sum of all runs in and below dirs into out, and by name into the ledger
+// if there is one, prints it and returns its exit code.
+func addUp(out, into, name string, dirs []string) (int, error) {
 	rows, err := campaign.Find(dirs...)
 	if err != nil {
 		return 0, err
@@ -44,16 +45,16 @@ func addUp(out, into string, dirs []string) (int, error) {
 	s := campaign.Add(rows, kinds)
 	err = errors.Join(s.Save(out), s.Text(os.Stdout))
 	if into != "" {
-		err = errors.Join(err, ledger.Add(into, noted(rows, s)))
+		err = errors.Join(err, ledger.Add(into, noted(name, rows, s)))
 	}
 	return s.Outcome().Exit(), err
 }
 
 // noted is a campaign's row in the ledger. What is undecided has failed there: it is not
 // known to have passed.
-func noted(rows []campaign.Row, s campaign.Sum) ledger.Row {
+func noted(name string, rows []campaign.Row, s campaign.Sum) ledger.Row {
 	r := ledger.Row{
-		Campaign: "real processes", From: rows[0].Seed, Runs: int64(s.Runs), Hours: s.Took.Hours(),
+		Campaign: name, From: rows[0].Seed, Runs: int64(s.Runs), Hours: s.Took.Hours(),
 		Failed: int64(s.Outcomes[verdict.Failed] + s.Outcomes[verdict.Undecided]),
 		Did: map[string]int64{
 			"calls": s.Calls["calls"], "of unknown outcome": s.Calls["info"], "searched partitions": s.Partitions,

@@ -71,6 +71,12 @@ func seat(call, end int, session string, fence uint64, value string) *ops.Op {
 	return o
 }
 
+func transfer(call, end int, to string, fence uint64) *ops.Op {
+	o := done(call, end, history.Transfer, "e", history.TransferArgs{To: to}, nil)
+	o.Fence = fence
+	return o
+}
+
 func release(call, end int, session string, fence uint64) *ops.Op {
 	o := done(call, end, history.Release, "l", history.ReleaseArgs{Fence: fence}, nil)
 	o.Session, o.Fence = session, fence
@@ -140,6 +146,19 @@ func TestSmallHistories(t *testing.T) {
 		{"another's value", "linear-elections", bad, []*ops.Op{open(0, 1, "x"), seat(2, 3, "x", 3, "v"), holder(4, 5, "e", history.Hold{Session: "x", Fence: 3, Value: "w"})}},
 		{"a leader campaigns again, unknown", "linear-elections", good, []*ops.Op{
 			open(0, 1, "x"), seat(2, 3, "x", 3, "v"), unknown(seat(4, 5, "x", 0, "w")), holder(6, 7, "e", history.Hold{Session: "x", Fence: 3, Value: "w"}),
+		}},
+
+		{"granted, seen, and taken away before that was told", "linear-elections", good, []*ops.Op{
+			open(0, 1, "x"), open(0, 1, "y"), refused(seat(2, 9, "x", 0, "v"), "lock-held", history.AcquireResult{HeldBy: []history.Hold{{Session: "y", Fence: 4, Value: "w"}}}),
+			holder(3, 4, "e", history.Hold{Session: "x", Fence: 3, Value: "v"}), seat(5, 8, "y", 4, "w"), transfer(6, 7, "y", 4),
+		}},
+		{"granted, seen, and taken away by nobody", "linear-elections", bad, []*ops.Op{
+			open(0, 1, "x"), open(0, 1, "y"), refused(seat(2, 9, "x", 0, "v"), "lock-held", history.AcquireResult{HeldBy: []history.Hold{{Session: "y", Fence: 4, Value: "w"}}}),
+			holder(3, 4, "e", history.Hold{Session: "x", Fence: 3, Value: "v"}), seat(5, 8, "y", 4, "w"),
+		}},
+		{"granted, and told otherwise after it was taken away", "linear-elections", bad, []*ops.Op{
+			open(0, 1, "x"), open(0, 1, "y"), refused(seat(2, 9, "x", 0, "v"), "lock-held", history.AcquireResult{HeldBy: []history.Hold{{Session: "x", Fence: 3, Value: "u"}}}),
+			holder(3, 4, "e", history.Hold{Session: "x", Fence: 3, Value: "v"}), seat(5, 8, "y", 4, "w"), transfer(6, 7, "y", 4),
 		}},
 
 		{"a session lives", "linear-sessions", good, []*ops.Op{open(0, 1, "x"), keep(50, 51, "x"), keep(140, 141, "x")}},

@@ -240,6 +240,8 @@ type use struct {
 	*partition
 	users  map[string]bool // sessions
 	yields []*ops.Op
+	denied []*ops.Op // acquires that were told who holds the lock
+	takes  []*ops.Op // what may take a grant away from another session than that which asks
 }
 
 // locks makes a partition of each lock, with the ends of the sessions that used it.
@@ -268,6 +270,7 @@ func (s *splitter) locks() (plain, semaphores, elections []*partition) {
 		for _, o := range u.yields {
 			s.ends(u.partition, o, k, sessions)
 		}
+		u.granted()
 		switch {
 		case k.value:
 			elections = append(elections, u.partition)
@@ -280,13 +283,27 @@ func (s *splitter) locks() (plain, semaphores, elections []*partition) {
 	return plain, semaphores, elections
 }
 
+// granted lets acquires have been granted that were answered only when somebody else had
+// taken the grant away again: they are told who holds the lock then.
+func (u *use) granted() {
+	for _, o := range u.denied {
+		if slices.ContainsFunc(u.takes, func(t *ops.Op) bool {
+			return t.Call <= o.End && (t.End >= o.Call || t.F == history.Yield) // which takes later
+		}) {
+			u.span(step{op: o, perhaps: true}, o.Process, o.Call, o.End)
+		}
+	}
+}
+
 // use adds a call to what is said about a lock.
 func (s *splitter) use(u *use, o *ops.Op) {
 	u.add(o)
 	switch o.F {
 	case history.Yield:
 		u.yields = append(u.yields, o)
+		u.takes = append(u.takes, o)
 	case history.Transfer:
+		u.takes = append(u.takes, o)
 		if a, err := history.Decode[history.TransferArgs](o.Args); err == nil {
 			u.users[a.To] = true
 		}
@@ -294,6 +311,9 @@ func (s *splitter) use(u *use, o *ops.Op) {
 		if o.Kind == history.Fail && o.Code == string(api.CodeSessionExpired) {
 			// It may have held the lock until its session ended, and was told only that.
 			u.span(step{op: o, perhaps: true}, o.Process, o.Call, ops.Never)
+		}
+		if o.Kind == history.Fail && o.Code == string(api.CodeLockHeld) {
+			u.denied = append(u.denied, o)
 		}
 		if o.Session == "" && o.Kind == history.Info { // its session may end whenever it likes
 			u.span(step{kill: owner(o)}, len(s.h.Ops)+1, o.Call, ops.Never)
