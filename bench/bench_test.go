@@ -44,6 +44,18 @@ func (s *store) Get(_ context.Context, _ int, key string) ([]byte, int64, error)
 	return []byte(s.values[key]), s.writes[key], nil
 }
 
+func (s *store) Fill(ctx context.Context, worker int, keys []string, value []byte) error {
+	if len(keys) > peer.MaxFill || len(keys)*len(value) > 256<<10 {
+		return errors.New("a large transaction")
+	}
+	for _, key := range keys {
+		if err := s.Put(ctx, worker, key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *store) Open(context.Context, int, time.Duration) (peer.Session, error) { return s, nil }
 func (s *store) Close()                                                         {}
 func (s *store) Alive() bool                                                    { return true }
@@ -56,6 +68,24 @@ func (s *store) Cycle(context.Context, string) (uint64, error) {
 		s.fence = 10
 	}
 	return s.fence, nil
+}
+
+// Keys that are to be there are there, each once, whatever their number and size.
+func TestFill(t *testing.T) {
+	for _, tt := range []struct{ n, size int }{{1, 64}, {1000, 64}, {1025, 4096}, {9, 1 << 18}} {
+		s := newStore()
+		if err := fill(t.Context(), s, tt.n, tt.size); err != nil {
+			t.Error(err)
+		}
+		if len(s.writes) != tt.n {
+			t.Errorf("%d keys of %d bytes: %d are there", tt.n, tt.size, len(s.writes))
+		}
+		for key, n := range s.writes {
+			if n != 1 || len(s.values[key]) != tt.size {
+				t.Errorf("%s was written %d times, %d bytes", key, n, len(s.values[key]))
+			}
+		}
+	}
 }
 
 // What a server does wrong ends the run.
@@ -175,7 +205,7 @@ func TestPeers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs servers")
 	}
-	b := &bench{dir: t.TempDir(), systems: "prytany,prytany-bolt,etcd", at: "all", conns: 1, rounds: 1, warmup: 50 * time.Millisecond, duration: 200 * time.Millisecond, size: 256}
+	b := &bench{dir: t.TempDir(), systems: "prytany,prytany-bolt,etcd", at: "all", conns: 1, rounds: 1, warmup: 50 * time.Millisecond, duration: 200 * time.Millisecond, size: 256, nodes: 3, keys: 300}
 	if err := b.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prytany/prytany/bench/peer"
@@ -48,11 +52,62 @@ func (b *bench) startAll(ctx context.Context) (all []peer.System, err error) {
 		if err := peer.Await(ctx, s, s.Ready); err != nil {
 			return all, err
 		}
+		if b.keys > 0 {
+			if err := b.fill(ctx, s); err != nil {
+				return all, fmt.Errorf("%s: %w", name, err)
+			}
+		}
 		if err := s.Nodes().Freeze(); err != nil {
 			return all, err
 		}
 	}
 	return all, nil
+}
+
+// fill writes the keys that are to be there before anything is measured.
+func (b *bench) fill(ctx context.Context, s peer.System) error {
+	lead, err := s.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := s.Clients([]int{lead}, false)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	began := time.Now()
+	if err := fill(ctx, c, b.keys, b.size); err != nil {
+		return err
+	}
+	say("%s: %d keys are there after %s", s.Name(), b.keys, time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// fill writes n keys with values of size bytes, in transactions of at most 256 KiB.
+func fill(ctx context.Context, c peer.Clients, n, size int) error {
+	const workers = 8
+	value := bytes.Repeat([]byte{'v'}, size)
+	each := min(peer.MaxFill, max(1, 256<<10/size))
+	var next atomic.Int64
+	errs := make([]error, workers)
+	var all sync.WaitGroup
+	for i := range workers {
+		all.Go(func() {
+			for errs[i] == nil {
+				last := int(next.Add(int64(each)))
+				var keys []string
+				for k := last - each; k < min(last, n); k++ {
+					keys = append(keys, fmt.Sprintf("there/%07d", k))
+				}
+				if len(keys) == 0 {
+					return
+				}
+				errs[i] = c.Fill(ctx, i, keys, value)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // turn measures one cell of a system whose nodes are stopped, and stops them again.

@@ -1,4 +1,4 @@
-// Command bench measures Prytany and etcd side by side: three real nodes of each
+// Command bench measures Prytany and etcd side by side: real nodes of each, three by default,
 // on loopback and on one disk, driven by the Go client of each with the same
 // closed loops, in rounds that take turns. While one system is measured, the
 // nodes of the other are stopped. Every acknowledged write is read back and
@@ -37,6 +37,7 @@ type bench struct {
 	rounds, extraRounds   int
 	warmup, duration      time.Duration
 	size                  int
+	nodes, keys           int
 	sessions              int
 	rate                  float64
 	at                    string
@@ -71,6 +72,8 @@ func (b *bench) flags() {
 	flag.DurationVar(&b.warmup, "warmup", time.Second, "before each measurement")
 	flag.DurationVar(&b.duration, "duration", 4*time.Second, "of each measurement")
 	flag.IntVar(&b.size, "size", 256, "bytes of a value")
+	flag.IntVar(&b.nodes, "nodes", 3, "nodes of each cluster")
+	flag.IntVar(&b.keys, "keys", 0, "keys that are there already, each with a value of that size, before anything is measured")
 	flag.IntVar(&b.sessions, "sessions", 2000, "sessions that do nothing but live")
 	flag.Float64Var(&b.rate, "rate", 300, "puts a second while memory is compared")
 	flag.StringVar(&b.at, "at", "all", "nodes that clients talk to: all, or leader")
@@ -133,6 +136,8 @@ func (b *bench) check() (cells []cell, err error) {
 		return nil, fmt.Errorf("-at %s: want all or leader", b.at)
 	case b.size < 64 || b.size > 1<<18:
 		return nil, fmt.Errorf("-size %d: want 64 to %d", b.size, 1<<18)
+	case b.nodes < 1 || b.nodes > 9 || b.keys < 0 || b.keys > 2_000_000:
+		return nil, fmt.Errorf("-nodes %d -keys %d: want 1 to 9 nodes and no more than two million keys", b.nodes, b.keys)
 	case b.rounds < 1 || b.extraRounds < 1 || b.duration <= 0 || b.warmup < 0 || b.sessions < 1 || b.rate <= 0 || b.conns < 1:
 		return nil, errors.New("-rounds, -extra-rounds, -duration, -sessions, -rate and -conns want more than nothing")
 	}
@@ -186,11 +191,11 @@ func (b *bench) build(ctx context.Context) error {
 func (b *bench) start(name string) (peer.System, error) {
 	switch name {
 	case "prytany":
-		return peer.StartPrytany(b.prytanyPath, b.dir, name)
+		return peer.StartPrytany(b.prytanyPath, b.dir, name, b.nodes)
 	case "prytany-bolt":
-		return peer.StartPrytany(b.prytanyPath, b.dir, name, "--log-store", "bolt")
+		return peer.StartPrytany(b.prytanyPath, b.dir, name, b.nodes, "--log-store", "bolt")
 	case "etcd":
-		return peer.StartEtcd(b.etcdPath, b.dir, name, b.conns)
+		return peer.StartEtcd(b.etcdPath, b.dir, name, b.nodes, b.conns)
 	}
 	return nil, fmt.Errorf("-systems %s: want prytany, prytany-bolt or etcd", name)
 }

@@ -212,8 +212,8 @@ func (b *bench) publish() error {
 		}
 	}
 	if b.docPath != "" {
-		return replace(b.docPath, fmt.Sprintf("%d cores, %s, rounds of %s after %s, %d of each, in turn; values of %d bytes; clients talk to %s.\n\n%s",
-			b.out.Cores, b.out.Go, b.duration, b.warmup, b.rounds, b.size, map[string]string{"all": "all nodes", "leader": "the leader"}[b.at], text))
+		return replace(b.docPath, fmt.Sprintf("%d cores, %s, rounds of %s after %s, %d of each, in turn; values of %d bytes; %d nodes each, %d keys there before; clients talk to %s.\n\n%s",
+			b.out.Cores, b.out.Go, b.duration, b.warmup, b.rounds, b.size, b.nodes, b.keys, map[string]string{"all": "all nodes", "leader": "the leader"}[b.at], text))
 	}
 	return nil
 }

@@ -19,10 +19,10 @@ type etcd struct {
 	conns int
 }
 
-// StartEtcd starts a cluster of the given binary, whose files are below dir,
-// with its defaults but for more. conns is how many clients, each with a connection
+// StartEtcd starts a cluster of so many nodes of the given binary, whose files are
+// below dir, with its defaults but for more. conns is how many clients, each with a connection
 // of its own, share the work at each node. It does not wait for it.
-func StartEtcd(binary, dir, name string, conns int, more ...string) (System, error) {
+func StartEtcd(binary, dir, name string, nodes, conns int, more ...string) (System, error) {
 	n, err := newNodes(dir, name)
 	if err != nil {
 		return nil, err
@@ -115,6 +115,15 @@ func (c *etcdClients) Get(ctx context.Context, worker int, key string) ([]byte, 
 		return nil, 0, fmt.Errorf("%d entries of %q", len(r.Kvs), key)
 	}
 	return r.Kvs[0].Value, r.Kvs[0].Version, nil
+}
+
+func (c *etcdClients) Fill(ctx context.Context, worker int, keys []string, value []byte) error {
+	ops := make([]clientv3.Op, len(keys))
+	for i, key := range keys {
+		ops[i] = clientv3.OpPut(key, string(value))
+	}
+	_, err := c.of(worker).Txn(ctx).Then(ops...).Commit()
+	return err
 }
 
 func (c *etcdClients) Open(ctx context.Context, worker int, ttl time.Duration) (Session, error) {

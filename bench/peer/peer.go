@@ -1,4 +1,4 @@
-// Package peer runs clusters of three nodes of Prytany and of etcd as processes
+// Package peer runs clusters of nodes of Prytany and of etcd as processes
 // on loopback, and drives both through the Go client of each, in the same way.
 package peer
 
@@ -11,9 +11,6 @@ import (
 	"syscall"
 	"time"
 )
-
-// nodes is how many nodes each cluster has.
-const nodes = 3
 
 // A System is one thing to measure.
 type System interface {
@@ -35,9 +32,14 @@ type Clients interface {
 	Put(ctx context.Context, worker int, key string, value []byte) error
 	// Get reads linearizably, and tells how often the key was written.
 	Get(ctx context.Context, worker int, key string) (value []byte, writes int64, err error)
+	// Fill writes the same value under all keys, at most MaxFill, in one transaction.
+	Fill(ctx context.Context, worker int, keys []string, value []byte) error
 	Open(ctx context.Context, worker int, ttl time.Duration) (Session, error)
 	Close()
 }
+
+// MaxFill is what a transaction of either system takes with its defaults.
+const MaxFill = 128
 
 // A Session keeps itself alive until it ends.
 type Session interface {

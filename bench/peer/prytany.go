@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prytany/prytany/client"
@@ -17,9 +18,9 @@ type prytany struct {
 	nodes *Nodes
 }
 
-// StartPrytany starts a cluster of the given binary, whose files are below dir,
-// with its defaults but for more. It does not wait for it.
-func StartPrytany(binary, dir, name string, more ...string) (System, error) {
+// StartPrytany starts a cluster of so many nodes of the given binary, whose files are
+// below dir, with its defaults but for more. It does not wait for it.
+func StartPrytany(binary, dir, name string, nodes int, more ...string) (System, error) {
 	n, err := newNodes(dir, name)
 	if err != nil {
 		return nil, err
@@ -33,6 +34,9 @@ func StartPrytany(binary, dir, name string, more ...string) (System, error) {
 		how := []string{"--bootstrap"}
 		if i > 0 {
 			how = []string{"--join", ports[2]}
+		}
+		if nodes != 3 {
+			how = append(how, "--voters", strconv.Itoa(nodes))
 		}
 		p.command = slices.Concat([]string{
 			binary, "serve", "--name", p.Name, "--data-dir", n.path(p.Name),
@@ -73,7 +77,7 @@ func (s *prytany) Ready(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(g.Voters) != nodes {
+		if len(g.Voters) != len(s.nodes.All) {
 			return fmt.Errorf("%s knows voters %v", p.Name, g.Voters)
 		}
 	}
@@ -121,6 +125,15 @@ func (c *prytanyClients) Put(ctx context.Context, worker int, key string, value 
 func (c *prytanyClients) Get(ctx context.Context, worker int, key string) ([]byte, int64, error) {
 	e, err := c.of(worker).Get(ctx, key)
 	return e.Value, int64(e.Version), err
+}
+
+func (c *prytanyClients) Fill(ctx context.Context, worker int, keys []string, value []byte) error {
+	var t client.Txn
+	for _, key := range keys {
+		t.Then = append(t.Then, client.PutOp(key, value))
+	}
+	_, err := c.of(worker).Txn(ctx, t)
+	return err
 }
 
 func (c *prytanyClients) Open(ctx context.Context, worker int, ttl time.Duration) (Session, error) {
