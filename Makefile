@@ -141,8 +141,8 @@ jepsen-ci: jepsen-build ## the same for less than four minutes, where networks m
 
 .PHONY: jepsen-campaign
 jepsen-campaign: jepsen-build ## N runs of 14 s, all kinds of faults in turn from seed SEED on, summed up with those made before
-	REQUIRE_NETNS=1 $(JEPSEN_RUN) --out $(JEPSEN_OUT)/campaign --runs $(N) --time 14s --keep-going --discard
-	bin/prytany-jepsen sum --ledger $(LEDGER) $(JEPSEN_OUT)/campaign
+	@code=0; REQUIRE_NETNS=1 $(JEPSEN_RUN) --out $(JEPSEN_OUT)/campaign --runs $(N) --time 14s --keep-going --discard || code=$$?; \
+		bin/prytany-jepsen sum --ledger $(LEDGER) $(JEPSEN_OUT)/campaign || code=$$?; exit $$code
 
 .PHONY: demo
 demo: build ## start three nodes, take a lock, stop

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"path/filepath"
 
 	"github.com/prytany/prytany/internal/ledger"
 	"github.com/prytany/prytany/jepsen/campaign"
@@ -45,13 +46,39 @@ func addUp(out, into, name string, dirs []string) (int, error) {
 	s := campaign.Add(rows, kinds)
 	err = errors.Join(s.Save(out), s.Text(os.Stdout))
 	if into != "" {
-		err = errors.Join(err, ledger.Add(into, noted(name, rows, s)))
+		err = errors.Join(err, note(into, name, rows, kinds))
 	}
 	return s.Outcome().Exit(), err
 }
 
+// notedFile is in the directory of a run that is in a ledger: it is not added again when
+// more runs have been made beside it.
+const notedFile = "noted"
+
+// note adds those of rows to the ledger that are in none.
+func note(into, name string, rows []campaign.Row, kinds []string) error {
+	var fresh []campaign.Row
+	for _, r := range rows {
+		if _, err := os.Stat(filepath.Join(r.Dir, notedFile)); err != nil {
+			fresh = append(fresh, r)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := ledger.Add(into, noted(name, fresh, campaign.Add(fresh, kinds))); err != nil {
+		return err
+	}
+	for _, r := range fresh {
+		if err := os.WriteFile(filepath.Join(r.Dir, notedFile), []byte(name+"\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // noted is a campaign's row in the ledger. What is undecided has failed there: it is not
-// known to have passed.
+// known to have passed. So have controls that had to lose updates, and lost none.
 func noted(name string, rows []campaign.Row, s campaign.Sum) ledger.Row {
 	r := ledger.Row{
 		Campaign: name, From: rows[0].Seed, Runs: int64(s.Runs), Hours: s.Took.Hours(),
@@ -60,6 +87,9 @@ func noted(name string, rows []campaign.Row, s campaign.Sum) ledger.Row {
 			"calls": s.Calls["calls"], "of unknown outcome": s.Calls["info"], "searched partitions": s.Partitions,
 			"rejected runs": int64(s.Outcomes[verdict.Rejected]),
 		},
+	}
+	if s.Controls > 0 && s.Lost == 0 {
+		r.Failed += int64(s.Controls)
 	}
 	for _, row := range rows {
 		r.From = min(r.From, row.Seed)

@@ -32,8 +32,9 @@ type Row struct {
 	Did      map[string]int64 `json:"did"`                   // what happened in them, by name
 }
 
-// Add appends r to the file, which it makes if there is none. A campaign that is added
-// again, from the same seed, takes the place of what was added before.
+// Add appends r to the file, which it makes if there is none. Nothing takes the place of
+// what was added before: what has failed once stays in the account, and seeds that are run
+// again count again.
 func Add(path string, r Row) error {
 	r.Hours, r.CPU = math.Round(100*r.Hours)/100, math.Round(r.CPU)
 	line, err := json.Marshal(r)
@@ -51,7 +52,7 @@ func Add(path string, r Row) error {
 	return err
 }
 
-// Read reads rows, a line each, in order of campaigns and seeds.
+// Read reads rows, a line each, in order of campaigns.
 func Read(from io.Reader) (rows []Row, err error) {
 	lines := bufio.NewScanner(from)
 	for n := 1; lines.Scan(); n++ {
@@ -61,8 +62,7 @@ func Read(from io.Reader) (rows []Row, err error) {
 		if err := d.Decode(&r); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		same := func(o Row) bool { return o.Campaign == r.Campaign && o.From == r.From }
-		rows = append(slices.DeleteFunc(rows, same), r)
+		rows = append(rows, r)
 	}
 	slices.SortStableFunc(rows, func(a, b Row) int {
 		return strings.Compare(a.Campaign, b.Campaign)

@@ -49,8 +49,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestRowsAddUp appends three rows, of which one takes the place of another, and reads
-// the table.
+// TestRowsAddUp appends rows, and reads the table: that a campaign was repeated, and passed
+// then, hides nothing.
 func TestRowsAddUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rows")
 	for _, r := range []Row{
@@ -72,7 +72,7 @@ func TestRowsAddUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "| a | 1 | 1,999 | 1,002.0 | 1.5 | 3 calls, 2 crashes | 2 |\n| b | 7 | 2 |  |  | 3 calls | 0 |\n"
+	want := "| a | 1 | 1,999 | 1,002.0 | 1.5 | 3 calls, 2 crashes | 2 |\n| b | 7 | 3 |  |  | 4 calls | 1 |\n"
 	if _, got, _ := strings.Cut(Table(rows), "---|\n"); got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)
 	}

@@ -23,6 +23,7 @@ type exchange struct {
 	cancel context.CancelFunc
 	frame  frame
 
+	method string
 	header http.Header
 	status int
 	head   []byte // of the answer, once the status is known
@@ -46,8 +47,11 @@ func (x *exchange) run() {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
 	}
-	if x.large || len(x.head) > maxHead {
+	switch {
+	case x.large || len(x.head) > maxHead:
 		x.abort(tooLarge)
+	case x.half():
+		x.abort(noAnswer)
 	}
 	x.reserve(0)
 	x.c.answer(x)
@@ -79,6 +83,12 @@ func (x *exchange) answer() {
 		return
 	}
 	x.c.s.cfg.Handler.ServeHTTP(x, r)
+}
+
+// half reports whether the handler said that the body would be longer, or shorter.
+func (x *exchange) half() bool {
+	n := x.header.Get("Content-Length")
+	return n != "" && x.method != http.MethodHead && x.status != http.StatusNotModified && n != strconv.Itoa(len(x.body))
 }
 
 // abort says that there is no answer, and why.
@@ -123,7 +133,7 @@ func (x *exchange) request() *http.Request {
 		b.Reset(x.frame.body)
 		r.Body = b
 	}
-	x.frame = frame{}
+	x.frame, x.method = frame{}, method
 	return r
 }
 

@@ -249,6 +249,22 @@ func TestTooLargeAndAborted(t *testing.T) {
 	}
 }
 
+// TestHalfAnAnswer has a handler end before it has written what it announced: that is no
+// answer, but to a HEAD.
+func TestHalfAnAnswer(t *testing.T) {
+	w := serve(t, ServerConfig{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "10")
+		_, _ = w.Write([]byte("half"))
+	})})
+	c := w.dial(t)
+	if r, _, err := c.Do(t.Context(), Request{Method: "GET", Target: "/"}); !errors.Is(err, ErrAborted) {
+		t.Errorf("%d %q, %v; want ErrAborted", r.Status, r.Body, err)
+	}
+	if r, _, err := c.Do(t.Context(), Request{Method: "HEAD", Target: "/"}); err != nil || r.Status != http.StatusOK {
+		t.Errorf("HEAD: %d, %v", r.Status, err)
+	}
+}
+
 // TestPanicsAreTold has a handler panic: its client hears that there is no answer, and the
 // log why.
 func TestPanicsAreTold(t *testing.T) {

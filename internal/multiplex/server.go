@@ -66,6 +66,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Err() != nil {
 		// It would be told to leave at once. The field tells us from what is between.
 		w.Header().Set("Upgrade", Protocol)
+		w.Header().Set("Connection", "Upgrade")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -181,7 +182,7 @@ func (c *conn) serve(early []byte) {
 	defer cancel()
 	defer c.out.close()
 	defer func() { _ = c.raw.Close() }()
-	defer context.AfterFunc(c.ctx, c.leave)()
+	defer context.AfterFunc(c.ctx, func() { c.leave() })()
 	c.ctx = ctx
 	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), c.raw), maxHead)
 	limit := func() { _ = c.raw.SetReadDeadline(time.Now().Add(c.s.cfg.IOTimeout)) }
@@ -228,9 +229,8 @@ func (c *conn) await(r *bufio.Reader) bool {
 			return true
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return false
-		case nothing:
-			c.leave()
-			return false
+		case nothing && c.leave():
+			return false // it was leaving, and the client does not close it
 		}
 	}
 	return true
@@ -295,12 +295,13 @@ func (c *conn) answer(x *exchange) {
 	}
 }
 
-// leave takes no more requests, and ends the connection once all are answered.
-func (c *conn) leave() {
+// leave takes no more requests, and ends the connection once all are answered. It reports
+// whether it was told to before.
+func (c *conn) leave() (already bool) {
 	c.mu.Lock()
 	if c.leaving {
 		c.mu.Unlock()
-		return
+		return true
 	}
 	c.leaving = true
 	over := len(c.open) == 0
@@ -313,6 +314,7 @@ func (c *conn) leave() {
 	if over {
 		c.finish()
 	}
+	return false
 }
 
 // finish closes the connection when all is written. The client closes it, too, when it

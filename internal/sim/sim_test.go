@@ -75,6 +75,7 @@ func campaign(t *testing.T, first uint64, n int) {
 	var (
 		next     atomic.Uint64
 		failures atomic.Int32
+		ended    atomic.Int64 // runs
 		mu       sync.Mutex
 		total    Stats
 		sim      time.Duration
@@ -93,6 +94,7 @@ func campaign(t *testing.T, first uint64, n int) {
 				if err == nil {
 					err = checkHistory(r)
 				}
+				ended.Add(1)
 				mu.Lock()
 				if err != nil {
 					failures.Add(1)
@@ -110,20 +112,20 @@ func campaign(t *testing.T, first uint64, n int) {
 		cpu.Round(time.Second), sim.Seconds()/cpu.Seconds(), float64(n)/cpu.Minutes())
 	t.Logf("%s", total.String())
 	if *note != "" {
-		if err := ledger.Add(*note, noted(first, n, int(failures.Load()), sim, cpu, &total)); err != nil {
+		if err := ledger.Add(*note, noted(first, ended.Load(), int64(failures.Load()), sim, cpu, &total)); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
 // noted is a campaign's row in the ledger.
-func noted(first uint64, n, failures int, sim, cpu time.Duration, s *Stats) ledger.Row {
+func noted(first uint64, n, failures int64, sim, cpu time.Duration, s *Stats) ledger.Row {
 	name := "simulator"
 	if *long {
 		name = "simulator, ten minutes each"
 	}
 	return ledger.Row{
-		Campaign: name, From: first, Runs: int64(n), Failed: int64(failures), Hours: sim.Hours(), CPU: cpu.Seconds(),
+		Campaign: name, From: first, Runs: n, Failed: failures, Hours: sim.Hours(), CPU: cpu.Seconds(),
 		Did: map[string]int64{
 			"events": int64(s.Events), "crashes": int64(s.Crashes), "elections": int64(s.Elections), "reconfigurations": int64(s.Reconfigured),
 			"snapshots": int64(s.Snapshots), "operations of clients": int64(s.Done),

@@ -64,6 +64,8 @@ type step struct {
 	ends bool    // op is a request to yield, and the time that it gave is over
 	// perhaps says that it does what it asks for if that can be, and nothing otherwise.
 	perhaps bool
+	// again says that op is there as perhaps, too, which may not come later.
+	again bool
 }
 
 func (s step) String() string {

@@ -77,6 +77,21 @@ func transfer(call, end int, to string, fence uint64) *ops.Op {
 	return o
 }
 
+func leave(call, end int, fence uint64) *ops.Op {
+	o := release(call, end, "y", fence)
+	o.Key = "e"
+	return o
+}
+
+func yield(call, end, within int) *ops.Op {
+	return done(call, end, history.Yield, "e", history.YieldArgs{Within: int64(ms(within))}, nil)
+}
+
+// denied is what x is told when y holds the election with fence 4.
+func denied(call, end int) *ops.Op {
+	return refused(seat(call, end, "x", 0, "v"), "lock-held", history.AcquireResult{HeldBy: []history.Hold{{Session: "y", Fence: 4, Value: "w"}}})
+}
+
 func release(call, end int, session string, fence uint64) *ops.Op {
 	o := done(call, end, history.Release, "l", history.ReleaseArgs{Fence: fence}, nil)
 	o.Session, o.Fence = session, fence
@@ -159,6 +174,25 @@ func TestSmallHistories(t *testing.T) {
 		{"granted, and told otherwise after it was taken away", "linear-elections", bad, []*ops.Op{
 			open(0, 1, "x"), open(0, 1, "y"), refused(seat(2, 9, "x", 0, "v"), "lock-held", history.AcquireResult{HeldBy: []history.Hold{{Session: "x", Fence: 3, Value: "u"}}}),
 			holder(3, 4, "e", history.Hold{Session: "x", Fence: 3, Value: "v"}), seat(5, 8, "y", 4, "w"), transfer(6, 7, "y", 4),
+		}},
+		{"granted, taken away, and free when that is told", "linear-elections", good, []*ops.Op{
+			open(0, 1, "x"), refused(seat(2, 30, "x", 0, "v"), "lock-held", history.AcquireResult{}),
+			holder(3, 4, "e", history.Hold{Session: "x", Fence: 3, Value: "v"}), yield(5, 6, 5), holder(20, 21, "e"),
+		}},
+		{"granted after the answer that it is not", "linear-elections", bad, []*ops.Op{
+			open(0, 1, "x"), open(0, 1, "y"), seat(1, 2, "y", 4, "w"), denied(3, 9), transfer(5, 6, "y", 4), leave(7, 8, 4),
+			holder(12, 13, "e", history.Hold{Session: "x", Fence: 5, Value: "v"}),
+		}},
+		{"a transfer that failed takes nothing away", "linear-elections", bad, []*ops.Op{
+			open(0, 1, "x"), open(0, 1, "y"), seat(1, 2, "y", 4, "w"), denied(3, 9), refused(transfer(5, 6, "z", 0), "stale-fence", nil), leave(7, 8, 4),
+			holder(12, 13, "e", history.Hold{Session: "x", Fence: 5, Value: "v"}),
+		}},
+		{"a fence that falls behind one that was denied", "linear-elections", bad, []*ops.Op{
+			open(0, 1, "x"), open(0, 1, "y"), seat(1, 2, "y", 4, "w"), denied(3, 9), transfer(5, 6, "y", 4), leave(7, 8, 4), seat(12, 13, "x", 2, "v"),
+		}},
+		{"a fence that falls behind an unknown one", "linear-elections", bad, []*ops.Op{
+			open(0, 1, "x"), open(0, 1, "y"), seat(1, 2, "y", 4, "w"), leave(3, 4, 4), unknown(seat(5, 6, "x", 0, "v")),
+			holder(7, 8, "e", history.Hold{Session: "x", Fence: 3, Value: "v"}),
 		}},
 
 		{"a session lives", "linear-sessions", good, []*ops.Op{open(0, 1, "x"), keep(50, 51, "x"), keep(140, 141, "x")}},

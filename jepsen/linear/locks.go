@@ -20,14 +20,17 @@ type hold struct {
 	fence   uint64 // 0 if nobody was told
 	shared  bool
 	value   string
-	open    bool // what it publishes is not known: it was chosen out of turn
+	above   uint64 // with fence 0: the highest fence when it was granted
+	open    bool   // what it publishes is not known: it was chosen out of turn
 }
 
 // A lock is the state of one, as far as clients can know it. It never changes.
 type lock struct {
-	holds []hold // by session
-	high  uint64 // fence
-	dead  []string
+	holds   []hold // by session
+	high    uint64 // fence
+	dead    []string
+	granted []uint64 // acquires that were granted before they were denied, by Seq
+	told    []uint64 // those of them, or that might have been, which were denied
 }
 
 // A kind is how a lock is used: by how many, and whether anybody shares it.
@@ -38,7 +41,7 @@ type kind struct {
 }
 
 func (l lock) spell() string {
-	return fmt.Sprintf("held by %v, dead %v, fences up to %d", l.holds, l.dead, l.high)
+	return fmt.Sprintf("held by %v, dead %v, fences up to %d, granted %v, told %v", l.holds, l.dead, l.high, l.granted, l.told)
 }
 
 func (l lock) find(session string) int {
@@ -77,7 +80,7 @@ func (l lock) step(k kind, s step) (bool, lock) {
 	case history.Release:
 		return l.release(o)
 	case history.Holder:
-		return l.seen(o)
+		return l.seen(k, o)
 	}
 	return l.order(s)
 }
@@ -87,7 +90,13 @@ func (l lock) acquire(k kind, s step) (bool, lock) {
 	a, _ := history.Decode[history.AcquireArgs](o.Args)
 	_, dead := slices.BinarySearch(l.dead, o.Session)
 	i := l.find(o.Session)
-	want := hold{owner(o), o.Fence, a.Shared, a.Value, false}
+	want := hold{session: owner(o), fence: o.Fence, shared: a.Shared, value: a.Value}
+	if s.perhaps && o.Kind == history.Fail && o.Code == string(api.CodeLockHeld) {
+		if slices.Contains(l.told, o.Seq) || dead || i < 0 && !l.admits(k, a.Shared) {
+			return true, l
+		}
+		l.granted = with(l.granted, o.Seq)
+	}
 	switch {
 	case s.perhaps && i >= 0 && !dead && a.Value != "": // a leader publishes another value
 		want = l.holds[i]
@@ -96,18 +105,21 @@ func (l lock) acquire(k kind, s step) (bool, lock) {
 	case s.perhaps && (dead || i >= 0 || !l.admits(k, a.Shared)):
 		return true, l
 	case s.perhaps:
-		want.fence = 0
+		want.fence, want.above = 0, l.high
 		return true, l.with(want)
 	case o.Kind == history.Fail && o.Code == string(api.CodeSessionExpired):
 		return dead, l
 	case o.Kind == history.Fail: // held by others
+		if s.again {
+			l.told = with(l.told, o.Seq)
+		}
 		return l.denied(k, o, a.Shared)
 	case dead:
 		return false, l
 	case i >= 0 && l.holds[i].shared == a.Shared:
-		return l.holds[i].fence == o.Fence || l.holds[i].fence == 0 && o.Fence != 0, l.with(want)
+		return l.holds[i].fits(k, o.Fence), l.with(want)
 	case i >= 0 && a.Shared: // a writer that begins to share keeps its fence
-		return l.holds[i].fence == o.Fence || l.holds[i].fence == 0, l.with(want)
+		return l.holds[i].fits(k, o.Fence), l.with(want)
 	case i >= 0:
 		return len(l.holds) == 1 && o.Fence > l.high, l.with(want)
 	}
@@ -126,14 +138,32 @@ func owner(o *ops.Op) string {
 	return o.Session
 }
 
-// denied is an acquire that did not get the lock. Who was told of holders has seen them.
+// with is s with n, in order.
+func with(s []uint64, n uint64) []uint64 {
+	i, there := slices.BinarySearch(s, n)
+	if there {
+		return s
+	}
+	return slices.Insert(slices.Clone(s), i, n)
+}
+
+// fits reports whether h may have a fence: its own or, if nobody was told, a higher one than
+// there had been when it was granted.
+func (h hold) fits(k kind, fence uint64) bool {
+	return h.fence == fence || h.fence == 0 && (fence > h.above || fence == h.above && fence != 0 && (k.slots > 1 || k.shared))
+}
+
+// denied is an acquire that did not get the lock, or no longer has it: then the lock may be
+// free. Who was told of holders has seen them. A reader may have to wait for a writer that
+// waits.
 func (l lock) denied(k kind, o *ops.Op, shared bool) (bool, lock) {
-	if !k.shared && l.admits(k, shared) { // a reader may have to wait for a writer that waits
+	lost := slices.Contains(l.granted, o.Seq)
+	if !k.shared && (lost && l.find(o.Session) >= 0 || !lost && l.admits(k, shared)) {
 		return false, l
 	}
 	r, _ := history.Decode[history.AcquireResult](o.Result)
 	for _, h := range r.HeldBy {
-		if ok, next := l.learn(h); ok {
+		if ok, next := l.learn(k, h); ok {
 			l = next
 		} else {
 			return false, l
@@ -143,7 +173,7 @@ func (l lock) denied(k kind, o *ops.Op, shared bool) (bool, lock) {
 }
 
 // learn takes note that h was seen to hold l.
-func (l lock) learn(h history.Hold) (bool, lock) {
+func (l lock) learn(k kind, h history.Hold) (bool, lock) {
 	i := l.find(h.Session)
 	if i < 0 {
 		i = slices.IndexFunc(l.holds, func(o hold) bool { return o.fence == 0 && strings.HasPrefix(o.session, unnamed) })
@@ -152,7 +182,7 @@ func (l lock) learn(h history.Hold) (bool, lock) {
 		}
 	}
 	is := l.holds[i]
-	if is.fence != 0 && is.fence != h.Fence || h.Value != "" && h.Value != is.value && !is.open {
+	if !is.fits(k, h.Fence) || h.Value != "" && h.Value != is.value && !is.open {
 		return false, l
 	}
 	if h.Value != "" {
@@ -181,13 +211,13 @@ func (l lock) release(o *ops.Op) (bool, lock) {
 }
 
 // seen is a read of who holds l.
-func (l lock) seen(o *ops.Op) (bool, lock) {
+func (l lock) seen(k kind, o *ops.Op) (bool, lock) {
 	r, _ := history.Decode[history.HolderResult](o.Result)
 	if len(r.Holders) != len(l.holds) {
 		return false, l
 	}
 	for _, h := range r.Holders {
-		ok, next := l.learn(h)
+		ok, next := l.learn(k, h)
 		if !ok {
 			return false, l
 		}
@@ -202,7 +232,7 @@ func lockModel(k kind) porcupine.Model {
 		Step: func(state, input, _ any) (bool, any) { return state.(lock).step(k, input.(step)) },
 		Equal: func(a, b any) bool {
 			x, y := a.(lock), b.(lock)
-			return x.high == y.high && slices.Equal(x.holds, y.holds) && slices.Equal(x.dead, y.dead)
+			return x.high == y.high && slices.Equal(x.granted, y.granted) && slices.Equal(x.told, y.told) && slices.Equal(x.holds, y.holds) && slices.Equal(x.dead, y.dead)
 		},
 		Hash: func(s any) uint64 {
 			h := fnv.New64a()
@@ -286,13 +316,32 @@ func (s *splitter) locks() (plain, semaphores, elections []*partition) {
 // granted lets acquires have been granted that were answered only when somebody else had
 // taken the grant away again: they are told who holds the lock then.
 func (u *use) granted() {
+	again := map[*ops.Op]bool{}
 	for _, o := range u.denied {
-		if slices.ContainsFunc(u.takes, func(t *ops.Op) bool {
-			return t.Call <= o.End && (t.End >= o.Call || t.F == history.Yield) // which takes later
-		}) {
+		if slices.ContainsFunc(u.takes, func(t *ops.Op) bool { return takes(t, o) }) {
+			again[o] = true
 			u.span(step{op: o, perhaps: true}, o.Process, o.Call, o.End)
 		}
 	}
+	for i := range u.ops {
+		if s := u.ops[i].Input.(step); again[s.op] && !s.perhaps {
+			s.again = true
+			u.ops[i].Input = s
+		}
+	}
+}
+
+// takes reports whether t may take away what the acquire o has got.
+func takes(t, o *ops.Op) bool {
+	if t.Kind == history.Fail || t.Call > o.End {
+		return false
+	}
+	if t.F == history.Yield { // takes later
+		a, _ := history.Decode[history.YieldArgs](t.Args)
+		return a.Within > 0
+	}
+	a, _ := history.Decode[history.TransferArgs](t.Args)
+	return t.End >= o.Call && a.To != o.Session
 }
 
 // use adds a call to what is said about a lock.

@@ -91,7 +91,7 @@ func (l lock) transfer(o *ops.Op) (bool, lock) {
 	i, leads := l.term(a.Fence, ""), l.find(a.To)
 	_, dead := slices.BinarySearch(l.dead, a.To)
 	possible := !dead && (a.Fence == 0 || i >= 0) && len(l.holds) <= 1
-	next := lock{high: l.high, dead: l.dead}.with(hold{session: a.To, fence: o.Fence, open: true})
+	next := lock{high: l.high, dead: l.dead, granted: l.granted, told: l.told}.with(hold{session: a.To, fence: o.Fence, open: true})
 	switch {
 	case o.Kind == history.Fail && o.Code == string(api.CodeStaleFence):
 		return i < 0 || l.holds[i].fence == 0, l
@@ -100,7 +100,7 @@ func (l lock) transfer(o *ops.Op) (bool, lock) {
 	case o.Kind == history.Info && (!possible || leads >= 0):
 		return true, l
 	case o.Kind == history.Info:
-		next.holds[0].fence = 0
+		next.holds[0].fence, next.holds[0].above = 0, l.high
 		return true, next
 	case leads >= 0: // it led already
 		h := l.holds[leads]

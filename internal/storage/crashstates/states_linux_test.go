@@ -183,6 +183,7 @@ func TestCrashStates(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			total := walk{}
 			deep, begin := 0, time.Now()
+			defer func() { note(t, kind, n, total.tried, deep) }() // also when it ends early
 			for seed := *from; seed < *from+uint64(n); seed++ {
 				is := task{Kind: kind, Seed: seed, Steps: *steps}
 				w := newWalk(t, is)
@@ -211,7 +212,6 @@ func TestCrashStates(t *testing.T) {
 			t.Logf("%s: %d scripts, %d syncs, %d of them with so few changes before that all states were made; %d states opened, and %d of openings that were cut off; %d that came again; %v",
 				kind, n, total.points, total.full, total.tried, deep, total.again, time.Since(begin).Round(time.Second))
 			opened += total.tried + deep
-			note(t, kind, n, total.tried, deep)
 			if least := 50 * n; total.full < least || total.tried < 10*least || deep < least {
 				t.Errorf("%d syncs with all states, %d states, %d of openings: too few to tell anything", total.full, total.tried, deep)
 			}
