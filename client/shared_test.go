@@ -187,19 +187,26 @@ func mortal(t *testing.T, state http.Handler) (addr string, die func(), made *at
 	return ln.Addr().String(), func() { dead.Store(true) }, made
 }
 
-// TestSilentQueue shows that who waits in a queue does not ask again over a connection
-// that has fallen silent.
-func TestSilentQueue(t *testing.T) {
+// silenced is a client with a connection that was used, and has died since.
+func silenced(t *testing.T) (c *Client, made *atomic.Int64) {
+	t.Helper()
 	addr, die, made := mortal(t, &node{effects: map[string]int{}})
 	c, err := New(Config{Endpoints: []string{addr}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = c.Close() }()
+	t.Cleanup(func() { _ = c.Close() })
 	if _, err := c.Put(t.Context(), "k", nil); err != nil {
 		t.Fatal(err)
 	}
 	die()
+	return c, made
+}
+
+// TestSilentQueue shows that who waits in a queue does not ask again over a connection
+// that has fallen silent.
+func TestSilentQueue(t *testing.T) {
+	c, made := silenced(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	var last error
@@ -301,16 +308,8 @@ func TestRetireChurn(t *testing.T) {
 // TestSilentAndImpatient has callers with little time each, one after the other, ask over a
 // connection that has fallen silent: together they find that out.
 func TestSilentAndImpatient(t *testing.T) {
-	addr, die, _ := mortal(t, &node{effects: map[string]int{}})
-	c, err := New(Config{Endpoints: []string{addr}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	if _, err := c.Put(t.Context(), "k", nil); err != nil {
-		t.Fatal(err)
-	}
-	die()
+	c, _ := silenced(t)
+	var err error
 	for range 25 {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		_, err = c.Put(ctx, "k", nil)

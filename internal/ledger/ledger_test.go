@@ -17,9 +17,10 @@ const (
 	ends   = "<!-- campaigns: end -->\n"
 )
 
-// TestTable keeps the table in docs/evidence.md equal to what campaigns have noted.
-func TestTable(t *testing.T) {
-	f, err := os.Open(file)
+// read returns the rows of a file.
+func read(t *testing.T, path string) []Row {
+	t.Helper()
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +29,12 @@ func TestTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return rows
+}
+
+// TestTable keeps the table in docs/evidence.md equal to what campaigns have noted.
+func TestTable(t *testing.T) {
+	rows := read(t, file)
 	text, err := os.ReadFile(doc)
 	if err != nil {
 		t.Fatal(err)
@@ -63,15 +70,7 @@ func TestRowsAddUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	rows, err := Read(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := read(t, path)
 	want := "| a | 1 | 1,999 | 1,002.0 | 1.5 | 3 calls, 2 crashes | 2 |\n| b | 7 | 3 |  |  | 4 calls | 1 |\n"
 	if _, got, _ := strings.Cut(Table(rows), "---|\n"); got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)
