@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -53,7 +54,7 @@ func (x *exchange) run() {
 	case x.half():
 		x.abort(noAnswer)
 	}
-	x.reserve(0)
+	_ = x.reserve(0) // without a client the answer is dropped
 	x.c.answer(x)
 	if cap(x.body) <= keepBuffer {
 		own.head, own.body = x.head, x.body
@@ -98,12 +99,17 @@ func (x *exchange) abort(why int) {
 }
 
 // reserve makes room for the answer so far, and for n more bytes of it: for its frame and
-// its head, too, which are most of a small one.
-func (x *exchange) reserve(n int) {
-	if n += maxNumbers + len(x.head) + len(x.body) - x.reserved; n > 0 {
-		x.c.out.reserve(x, n)
-		x.reserved += n
+// its head, too, which are most of a small one. It reports whether anybody takes them.
+func (x *exchange) reserve(n int) bool {
+	n += maxNumbers + len(x.head) + len(x.body) - x.reserved
+	if n <= 0 {
+		return true
 	}
+	if !x.c.out.reserve(x, n) {
+		return false
+	}
+	x.reserved += n
+	return true
 }
 
 // A content is the body of a request.
@@ -161,7 +167,7 @@ func (x *exchange) WriteHeader(status int) {
 }
 
 // Write implements [http.ResponseWriter]. A client that takes no answers holds up those
-// who write more.
+// who write more, until it is given up: then they hear [net.ErrClosed].
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
@@ -169,7 +175,9 @@ func (x *exchange) Write(b []byte) (int, error) {
 	if x.large = x.large || len(x.body)+len(b) > MaxReply; x.large {
 		return 0, errLarge
 	}
-	x.reserve(len(b))
+	if !x.reserve(len(b)) {
+		return 0, net.ErrClosed
+	}
 	x.body = append(x.body, b...)
 	return len(b), nil
 }

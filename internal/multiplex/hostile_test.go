@@ -137,6 +137,27 @@ func TestCondRace(t *testing.T) {
 	all.Wait()
 }
 
+// TestNoRoomOnceGone shows that those who wait for room to answer in do not all answer at
+// once when the client is given up.
+func TestNoRoomOnceGone(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	q := &queue{w: a, timeout: time.Minute, reserved: maxQueued + 1, busy: true}
+	q.changed.L = &q.mu
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if q.reserve(new(exchange), MaxReply) {
+				t.Error("there is room for an answer that nobody takes")
+			}
+		})
+	}
+	time.Sleep(10 * time.Millisecond) // most wait now; those who come later are told the same
+	q.close()
+	all.Wait()
+}
+
 // TestOnlyFirstWriteCounts shows that answers which are written in pieces are bounded, too.
 func TestOnlyFirstWriteCounts(t *testing.T) {
 	var made atomic.Int64

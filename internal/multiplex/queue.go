@@ -45,10 +45,12 @@ type queue struct {
 	free     *exchange // waits for no room; nil: none
 }
 
-// reserve makes room for n more bytes of the answer of x. If there are too many it waits
-// until the client has taken some, or is gone. One goes on nevertheless when nothing is on
-// its way: else all could wait for each other, each with half an answer.
-func (q *queue) reserve(x *exchange, n int) {
+// reserve makes room for n more bytes of the answer of x, and reports whether there is any.
+// If there are too many it waits until the client has taken some; if the client is gone
+// there is none, or all who waited would make their answers at once. One goes on
+// nevertheless when nothing is on its way: else all could wait for each other, each with
+// half an answer.
+func (q *queue) reserve(x *exchange, n int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.reserved > maxQueued && !q.dead && q.free != x && (q.busy || q.free != nil) {
@@ -57,7 +59,11 @@ func (q *queue) reserve(x *exchange, n int) {
 	if q.reserved > maxQueued && q.free == nil {
 		q.free = x
 	}
+	if q.dead {
+		return false
+	}
 	q.reserved += n
+	return true
 }
 
 // send adds what add appends, the answer of x if that is not nil, and sees to it that it is

@@ -82,7 +82,7 @@ func (n *node) start() {
 	}
 	n.incarnation++
 	n.awake()
-	n.Offset = time.Duration(w.rng.Int64N(int64(time.Hour)))
+	n.Offset, n.Pace.Drift = time.Duration(w.rng.Int64N(int64(time.Hour))), 0
 	if w.opt.MaxDrift > 0 {
 		n.Pace.Drift = int64(w.rng.IntN(2*w.opt.MaxDrift+1) - w.opt.MaxDrift)
 	}

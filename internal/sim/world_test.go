@@ -58,3 +58,18 @@ func TestScriptIsTheRun(t *testing.T) {
 		}
 	}
 }
+
+// TestProcessesStartOnTime shows that a wild rate is a process's, and ends with it: once a
+// node led at a fifth of the time's pace when all had healed, as it had not lived to the
+// end of the fault (seed 20,102,590, -long).
+func TestProcessesStartOnTime(t *testing.T) {
+	w := newWorld(Options{Seed: 1, Nodes: 3, Voters: 3})
+	n := w.nodes[0]
+	n.start()
+	n.runsAt(-800_000)
+	n.down("a test")
+	n.start()
+	if n.Drift != 0 {
+		t.Errorf("the clock of a new process is off by %d parts in a million", n.Drift)
+	}
+}
