@@ -69,6 +69,9 @@ func (y *tally) log(t testing.TB) {
 // TestAllGraphs leaves an established leader of five nodes with each of the
 // 1,024 possible sets of links.
 func TestAllGraphs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long search in one goroutine")
+	}
 	var y tally
 	for graph := range 1 << len(all5) {
 		for leader := range 5 {
@@ -142,6 +145,9 @@ func (w *world) scramble(oneWay bool) {
 // TestOneWayGraphs leaves an established leader with random links that may
 // work in one direction only.
 func TestOneWayGraphs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long search in one goroutine")
+	}
 	cases := 1000
 	if *full {
 		cases = 20000
@@ -271,8 +277,11 @@ func churned(t testing.TB, seed uint64, nodes int, off mutant, y *tally) {
 // fresh state never show.
 func TestChurn(t *testing.T) {
 	cases := 100
-	if *full {
+	switch {
+	case *full:
 		cases = 5000
+	case testing.Short():
+		cases = 30
 	}
 	for _, nodes := range []int{3, 5, 7} {
 		for _, even := range []bool{false, true} {

@@ -64,6 +64,9 @@ func suite(t *testing.T, off mutant, seeds uint64) string {
 // TestMutants switches one part of the rule off at a time: the regressions and
 // stories must notice, or they prove nothing about it.
 func TestMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long search in one goroutine")
+	}
 	for _, m := range []struct {
 		name string
 		off  mutant

@@ -116,8 +116,11 @@ func tell(t testing.TB, s story, seed uint64, off mutant) *world {
 
 func TestStories(t *testing.T) {
 	seeds := uint64(20)
-	if *full {
+	switch {
+	case *full:
 		seeds = 200
+	case testing.Short():
+		seeds = 2
 	}
 	for _, s := range stories() {
 		t.Run(s.name, func(t *testing.T) {

@@ -268,6 +268,9 @@ func (s *sum) hourly() float64 {
 // TestDefaultsKeepTheZeros is the table with few seeds: other defaults than these
 // must keep it too.
 func TestDefaultsKeepTheZeros(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long search in one goroutine")
+	}
 	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // half of the time is spent on collecting the world before
 	rows := append(append(plain(), pressed()...), partial()...)
 	rows = append(rows, graphs(41), oneWay(50))

@@ -202,8 +202,11 @@ func streams(seed uint64) (wholes int, err error) {
 // said.
 func TestStreams(t *testing.T) {
 	cases, wholes := 2000, 0
-	if *full {
+	switch {
+	case *full:
 		cases = 100_000
+	case testing.Short():
+		cases = 200
 	}
 	for seed := range cases {
 		k, err := streams(uint64(seed + 1))

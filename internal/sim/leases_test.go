@@ -10,6 +10,9 @@ import (
 
 // TestReadsAndReleasesAreCaught shows that I8 and I9 bite where nothing is staged.
 func TestReadsAndReleasesAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long search in one goroutine")
+	}
 	for _, m := range []struct {
 		name      string
 		seeds     int

@@ -215,6 +215,9 @@ var mutants = []struct {
 // TestMutantsAreCaught shows that the simulator notices what it is for. A
 // checker that never fails proves nothing.
 func TestMutantsAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long search in one goroutine")
+	}
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

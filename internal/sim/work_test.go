@@ -103,6 +103,9 @@ var workMutants = []struct {
 }
 
 func TestWorkMutantsAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long search in one goroutine")
+	}
 	for _, m := range workMutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

@@ -66,6 +66,9 @@ func suite(seeds uint64) (wrong []string, found map[forge.Bug]map[string]int) {
 }
 
 func TestBugsAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long search in one goroutine")
+	}
 	wrong, found := suite(6)
 	for _, text := range wrong {
 		t.Error(text)

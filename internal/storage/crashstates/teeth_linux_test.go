@@ -89,6 +89,9 @@ var bugs = []bug{
 // TestBugsAreFound: a store that waits for the disk too little, or in the wrong order, is
 // found out by the states that crashes may leave.
 func TestBugsAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long search in one goroutine")
+	}
 	needFUSE(t)
 	for _, kind := range kinds {
 		good := map[uint64][]crashfs.Op{} // histories without a bug in the script

@@ -101,7 +101,11 @@ func subsets(all []int, r *rand.Rand) map[string][]int {
 // segments and while segments are given back: the log opens, and holds what it held
 // before the write or after it, and can be written.
 func TestAPowerCut(t *testing.T) {
-	for _, pages := range []int64{3, 5, 8} {
+	sizes := []int64{3, 5, 8}
+	if testing.Short() {
+		sizes = sizes[1:2]
+	}
+	for _, pages := range sizes {
 		t.Run(fmt.Sprintf("pages=%d", pages), func(t *testing.T) { powerCut(t, pages*pageSize) })
 	}
 }
@@ -170,7 +174,11 @@ func TestACutWhileCleaning(t *testing.T) {
 	}
 	after := readDisk(t, dir)
 	r := rand.New(rand.NewPCG(1, 1))
-	for _, torn := range cuts(before, after, r)[:12] {
+	some := cuts(before, after, r)[:12]
+	if testing.Short() {
+		some = some[:2]
+	}
+	for _, torn := range some {
 		for _, cleaned := range cuts(before, torn.disk, r) {
 			cleaned.disk.write(t, copied)
 			if last, got, err := held(copied, 64*pageSize); err != nil || len(got) != 1 && last == 1 {
@@ -200,6 +208,9 @@ func lastFrame(t *testing.T, size int64, value []byte) (dir string, d disk, name
 // TestTheLastFrameIsNotDropped though bytes of it are wrong: any bit, and any run of
 // bytes that leaves something of each sector.
 func TestTheLastFrameIsNotDropped(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long search in one goroutine")
+	}
 	dir, good, name, from, to := lastFrame(t, 64*pageSize, []byte("second"))
 	try := func(what string, harm func(b []byte)) {
 		t.Helper()
@@ -318,6 +329,10 @@ func TestDamageIsNoticed(t *testing.T) {
 		return d
 	}
 	start := lastStart(t, good[names[len(names)-2]], l)
+	stride := 127
+	if testing.Short() {
+		stride *= 10
+	}
 	for i, name := range names {
 		b := good[name]
 		without := maps.Clone(good)
@@ -356,7 +371,7 @@ func TestDamageIsNoticed(t *testing.T) {
 				clear(bad[page*pageSize+s*sectorSize:][:sectorSize])
 				try(fmt.Sprintf("%s page %d sector %d lost", name, page, s), with(name, bad))
 			}
-			for at := page * pageSize; at < (page+1)*pageSize; at += 127 {
+			for at := page * pageSize; at < (page+1)*pageSize; at += stride {
 				bad := bytes.Clone(b)
 				bad[at] ^= 1 << (at % 8)
 				try(fmt.Sprintf("%s byte %d", name, at), with(name, bad))

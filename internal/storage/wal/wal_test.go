@@ -166,7 +166,11 @@ func (m model) step(t testing.TB, l *Log, r *rand.Rand, most int) {
 
 // TestAMap compares a log with a map, over restarts, with segments of all sizes.
 func TestAMap(t *testing.T) {
-	for _, pages := range []int64{1, 3, 4, 5, 8, 64} {
+	sizes := []int64{1, 3, 4, 5, 8, 64}
+	if testing.Short() {
+		sizes = sizes[:2]
+	}
+	for _, pages := range sizes {
 		t.Run(fmt.Sprintf("pages=%d", pages), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "log")
 			l := newLog(t, dir, pages*pageSize)
