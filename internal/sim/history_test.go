@@ -1,7 +1,10 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,10 +24,12 @@ type judge struct {
 	model porcupine.Model
 	// tells returns the name that p tells something about, "" if it does not.
 	tells func(p *workload.Record) string
+	// revised says that the model has all changes take effect in the order of their revisions.
+	revised bool
 }
 
 var judges = []judge{
-	{"key", register, func(p *workload.Record) string {
+	{what: "key", model: register, revised: true, tells: func(p *workload.Record) string {
 		switch p.Kind {
 		case workload.Get, workload.Put, workload.CAS, workload.Delete:
 			if !strings.HasPrefix(p.Name, "attached") { // it may go at any time
@@ -33,9 +38,9 @@ var judges = []judge{
 		}
 		return ""
 	}},
-	{"group of keys", group, only(workload.Txn, workload.Peek)},
-	{"fence register", fences, only(workload.Advance, workload.Forget, workload.Reading)},
-	{"election", terms, func(p *workload.Record) string {
+	{what: "group of keys", model: group, tells: only(workload.Txn, workload.Peek)},
+	{what: "fence register", model: fences, tells: only(workload.Advance, workload.Forget, workload.Reading)},
+	{what: "election", model: terms, tells: func(p *workload.Record) string {
 		if strings.HasPrefix(p.Name, "seat") && termTold(p) {
 			return p.Name
 		}
@@ -66,6 +71,11 @@ func checkHistory(r Report) error {
 			}
 			byName[name] = append(byName[name], recorded(p, p, r.Time))
 		}
+		if j.revised {
+			for _, ops := range byName {
+				inOrder(ops)
+			}
+		}
 		if err := linearizable(j.what, j.model, byName); err != nil {
 			return r.failure(err)
 		}
@@ -84,6 +94,28 @@ func recorded(p *workload.Record, input any, end time.Duration) porcupine.Operat
 		o.Return = int64(end) + 1
 	}
 	return o
+}
+
+// inOrder has each change return no later than one with a higher revision: it must take
+// effect before that, so nothing is lost by it, and without it two dozen changes that nobody
+// was told of, which may come as late as the end, are more than the search can try.
+func inOrder(ops []porcupine.Operation) {
+	revision := func(o *porcupine.Operation) uint64 { return o.Input.(*workload.Record).Result.Revision }
+	changes := make([]*porcupine.Operation, 0, len(ops))
+	for i := range ops {
+		if revision(&ops[i]) > 0 {
+			changes = append(changes, &ops[i])
+		}
+	}
+	slices.SortFunc(changes, func(a, b *porcupine.Operation) int { return cmp.Compare(revision(b), revision(a)) })
+	soonest, above := int64(math.MaxInt64), int64(math.MaxInt64) // of the revisions so far, and of those above this one
+	for i, o := range changes {
+		if i > 0 && revision(o) < revision(changes[i-1]) {
+			above = soonest
+		}
+		soonest = min(soonest, o.Return)
+		o.Return = max(o.Call, min(o.Return, above))
+	}
 }
 
 // sightings returns what clients were told of who holds each lock.
@@ -135,6 +167,20 @@ func describe(ops []porcupine.Operation) string {
 	return b.String()
 }
 
+// TestInOrder shows how late changes may be, by their revisions.
+func TestInOrder(t *testing.T) {
+	at := func(call, ret int64, revision uint64) porcupine.Operation {
+		return porcupine.Operation{Input: put("a", revision), Call: call, Return: ret}
+	}
+	ops := []porcupine.Operation{at(10, 100, 7), at(12, 100, 5), at(15, 30, 7), at(20, 40, 8), at(50, 90, 6), at(1, 100, 0)}
+	inOrder(ops)
+	for i, want := range []int64{40, 30, 30, 40, 50, 100} {
+		if ops[i].Return != want {
+			t.Errorf("change %d returns at %d, want %d", i, ops[i].Return, want)
+		}
+	}
+}
+
 func TestModelsRefuseBadHistories(t *testing.T) {
 	for _, tt := range badHistories {
 		var ops []porcupine.Operation
@@ -163,6 +209,10 @@ var badHistories = []struct {
 	{"stale read", register, []any{put("a", 5), put("b", 6), get("a", 5)}, false, false},
 	{"concurrent writes", register, []any{put("a", 6), put("b", 5), get("a", 6)}, true, true},
 	{"revision falls", register, []any{put("a", 6), put("b", 5)}, false, false},
+	{"a deletion before what it deletes", register, []any{put("a", 5), del(4), get("", 0)}, false, false},
+	{"a deletion", register, []any{put("a", 5), del(6), get("", 0), put("b", 7)}, false, true},
+	{"a refusal of long ago", register, []any{put("a", 5), put("b", 7), refused(1, 6, 7)}, false, false},
+	{"a refusal", register, []any{put("a", 5), put("b", 7), refused(1, 8, 7)}, false, true},
 	{"lost write", register, []any{put("a", 5), get("", 0)}, false, false},
 	{"two transactions", group, []any{txn(5, 0), txn(6, 5)}, false, true},
 	{"a transaction that others were before", group, []any{txn(5, 0), txn(6, 0)}, false, false},
@@ -192,6 +242,18 @@ var badHistories = []struct {
 
 func put(value string, revision uint64) *workload.Record {
 	return &workload.Record{Op: workload.Op{Kind: workload.Put, Command: &locks.PutCommand{Value: []byte(value)}}, Result: locks.Result{Revision: revision}}
+}
+
+func del(revision uint64) *workload.Record {
+	return &workload.Record{Op: workload.Op{Kind: workload.Delete, Command: &locks.DeleteCommand{}}, Result: locks.Result{Revision: revision}}
+}
+
+// refused is a put that wanted another revision than the entry's, while the service stood at one.
+func refused(wanted, revision, current uint64) *workload.Record {
+	return &workload.Record{
+		Op:     workload.Op{Kind: workload.CAS, Command: &locks.PutCommand{IfRevision: &wanted}},
+		Result: locks.Result{Refused: true, Code: locks.RevisionMismatch, Revision: revision, Current: current},
+	}
 }
 
 func get(value string, revision uint64) *workload.Record {

@@ -17,7 +17,8 @@ type keyValue struct {
 }
 
 // register says that the operations on one key take effect one after another,
-// each between its call and its return, and that revisions rise.
+// each between its call and its return, and that revisions rise, those of deletions and
+// refusals, too.
 var register = porcupine.Model{
 	Init: func() any { return keyValue{} },
 	Step: func(state, in, _ any) (bool, any) {
@@ -26,6 +27,9 @@ var register = porcupine.Model{
 		if p.Kind == workload.Get {
 			v := p.Seen.Value
 			return v.Revision == s.revision && v.Value == s.value, s
+		}
+		if r.Revision < s.highest {
+			return false, s
 		}
 		if r.Refused {
 			switch c := p.Command.(type) {
@@ -37,7 +41,7 @@ var register = porcupine.Model{
 		}
 		switch c := p.Command.(type) {
 		case *locks.DeleteCommand:
-			return c.IfRevision == nil || *c.IfRevision == s.revision, keyValue{highest: s.highest}
+			return c.IfRevision == nil || *c.IfRevision == s.revision, keyValue{highest: r.Revision}
 		case *locks.PutCommand:
 			ok := c.IfRevision == nil || *c.IfRevision == s.revision
 			return ok && r.Revision > s.highest, keyValue{string(c.Value), r.Revision, r.Revision}
