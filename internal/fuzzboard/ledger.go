@@ -10,9 +10,10 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	campaigns "github.com/prytany/prytany/internal/ledger"
 )
 
 // A tally is what a target was given, in one run or in all.
@@ -29,7 +30,7 @@ type tally struct {
 
 // line is what is printed of a run.
 func (t *tally) line() string {
-	out := fmt.Sprintf("%-50s %15s inputs in %s, %s of each s of CPU, %d failed", t.target, grouped(t.Inputs), seconds(t.Seconds), grouped(t.rate()), t.Failures)
+	out := fmt.Sprintf("%-50s %15s inputs in %s, %s of each s of CPU, %d failed", t.target, campaigns.Grouped(t.Inputs), seconds(t.Seconds), campaigns.Grouped(t.rate()), t.Failures)
 	if t.said != "" {
 		out += "\n" + t.said
 	}
@@ -128,10 +129,10 @@ func (l *ledger) table() string {
 	var b strings.Builder
 	b.WriteString("| Target | Inputs | Runs that failed |\n|---|---|---|\n")
 	for _, t := range l.Targets {
-		fmt.Fprintf(&b, "| `%s` %s | %s | %d |\n", t.Package, t.Name, grouped(t.Inputs), t.Failures)
+		fmt.Fprintf(&b, "| `%s` %s | %s | %d |\n", t.Package, t.Name, campaigns.Grouped(t.Inputs), t.Failures)
 	}
 	sum := total(l.Targets)
-	fmt.Fprintf(&b, "| **%d targets** | **%s** | **%d** |\n", len(l.Targets), grouped(sum.Inputs), sum.Failures)
+	fmt.Fprintf(&b, "| **%d targets** | **%s** | **%d** |\n", len(l.Targets), campaigns.Grouped(sum.Inputs), sum.Failures)
 	return b.String()
 }
 
@@ -148,15 +149,6 @@ func replaced(text, table string) (string, error) {
 		return "", errors.New("it lacks the marks of fuzzing")
 	}
 	return before + begins + table + ends + after, nil
-}
-
-// grouped is n with a comma between thousands.
-func grouped(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }
 
 func seconds(s float64) string {

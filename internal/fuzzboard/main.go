@@ -26,6 +26,8 @@ import (
 	"regexp"
 	"syscall"
 	"time"
+
+	campaigns "github.com/prytany/prytany/internal/ledger"
 )
 
 // options are the flags.
@@ -100,7 +102,7 @@ func (o options) run(ctx context.Context) error {
 		return err
 	}
 	all := total(done)
-	fmt.Printf("%-50s %15s inputs in %s of %d targets, %d failed\n", "total", grouped(all.Inputs), seconds(all.Seconds), len(targets), all.Failures)
+	fmt.Printf("%-50s %15s inputs in %s of %d targets, %d failed\n", "total", campaigns.Grouped(all.Inputs), seconds(all.Seconds), len(targets), all.Failures)
 	if ctx.Err() != nil {
 		return errors.New("it was interrupted")
 	}

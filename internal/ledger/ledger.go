@@ -95,9 +95,9 @@ func Table(rows []Row) string {
 	for _, s := range Sums(rows) {
 		var did []string
 		for _, what := range slices.Sorted(maps.Keys(s.Did)) {
-			did = append(did, grouped(s.Did[what])+" "+what)
+			did = append(did, Grouped(s.Did[what])+" "+what)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %d |\n", s.Campaign, grouped(int64(s.From)), grouped(s.Runs),
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %d |\n", s.Campaign, Grouped(s.From), Grouped(s.Runs),
 			known(s.Hours), known(s.CPU/60), strings.Join(did, ", "), s.Failed)
 	}
 	return b.String()
@@ -112,8 +112,8 @@ func known(x float64) string {
 	return commas(whole) + "." + digit
 }
 
-// grouped is n with a comma between thousands.
-func grouped(n int64) string { return commas(strconv.FormatInt(n, 10)) }
+// Grouped returns n with a comma between thousands.
+func Grouped[N int64 | uint64](n N) string { return commas(fmt.Sprint(n)) }
 
 func commas(s string) string {
 	for i := len(s) - 3; i > 0; i -= 3 {

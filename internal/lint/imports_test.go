@@ -74,7 +74,7 @@ var may = map[string][]string{
 	"internal/fault/ask":           {"internal/api"},
 	"internal/crashfs":             {},
 	"internal/storage/crashstates": {"internal/ledger"},
-	"internal/fuzzboard":           {},
+	"internal/fuzzboard":           {"internal/ledger"},
 	"internal/failover":            {"internal/api", "internal/fault", "internal/fault/ask"},
 	"internal/node":                anything,
 	"jepsen/internal/sabotage":     {},
