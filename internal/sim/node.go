@@ -49,6 +49,7 @@ type node struct {
 	host        *replica.Host                     // nil while the process is down
 	ledgers     map[paxos.GroupID]*machine.Ledger // of the running process, of the groups beside main
 	coming      map[paxos.GroupID]fetch           // snapshots on their way to the running process
+	snapped     map[paxos.GroupID]bool            // groups of which the running process has saved a snapshot
 	machine     *machine.Recorder                 // of the running process
 	dice.Pace                                     // its clock
 
@@ -91,6 +92,7 @@ func (n *node) start() {
 	n.open = make(map[*call]struct{})
 	n.ledgers = make(map[paxos.GroupID]*machine.Ledger)
 	n.coming = make(map[paxos.GroupID]fetch)
+	n.snapped = make(map[paxos.GroupID]bool)
 	n.gate = &gate{}
 	w.trace.add(line{w.now, n.index, "starts", n.incarnation})
 	n.guard(func() error {
@@ -384,10 +386,21 @@ func (s *storage) Save(updates []paxos.Update) error {
 func (s *storage) SaveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
 	n := (*node)(s)
 	count, applied := machine.Mark(snap.Data)
-	n.w.oracleOf(g).Snapshot(n.who(), n.disk.Volume(g), snap, count, applied)
+	n.w.oracleOf(g).Snapshot(n.who(), n.replaces(g), snap, count, applied)
+	n.snapped[g] = true
 	n.w.stats.Snapshots++
 	n.fetched(g, snap.Slot)
 	return n.write(nil, true, func() error { return n.disk.SaveSnapshot(g, snap) })
+}
+
+// replaces returns the slot of the snapshot in whose place another comes. One that stands
+// alone, of a process that died before it made a group of it, nobody knows of any more.
+func (n *node) replaces(g paxos.GroupID) paxos.Slot {
+	v := n.disk.Volume(g)
+	if !v.Saved && !n.snapped[g] {
+		return 0
+	}
+	return v.Snapshot
 }
 
 // LoadSnapshot implements [replica.Storage].

@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"testing"
 	"time"
+
+	"github.com/prytany/prytany/paxos"
 )
 
 // TestSameSeedSameRun is what makes a seed worth printing: a run is the same on one
@@ -71,5 +73,26 @@ func TestProcessesStartOnTime(t *testing.T) {
 	n.start()
 	if n.Drift != 0 {
 		t.Errorf("the clock of a new process is off by %d parts in a million", n.Drift)
+	}
+}
+
+// TestALoneSnapshot is nobody's: a process that died before it made a group of it is the
+// only one that knew of it, and another may begin with an earlier one (seed 20,106,183,
+// -long). What the same process has saved, or what a group stands on, is not given up.
+func TestALoneSnapshot(t *testing.T) {
+	const g = 7
+	n := newWorld(Options{Seed: 1, Nodes: 3, Voters: 3}).nodes[0]
+	n.start()
+	if err := n.disk.SaveSnapshot(g, paxos.Snapshot{Slot: 82}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		saved, own bool
+		want       paxos.Slot
+	}{{false, false, 0}, {false, true, 82}, {true, false, 82}} {
+		n.disk.Volume(g).Saved, n.snapped[g] = tt.saved, tt.own
+		if got := n.replaces(g); got != tt.want {
+			t.Errorf("of a group: %v, of this process: %v: slot %d, want %d", tt.saved, tt.own, got, tt.want)
+		}
 	}
 }

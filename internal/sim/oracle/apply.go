@@ -3,7 +3,6 @@ package oracle
 import (
 	"bytes"
 
-	"github.com/prytany/prytany/internal/sim/disk"
 	"github.com/prytany/prytany/paxos"
 )
 
@@ -79,12 +78,12 @@ func (o *Oracle) Read(n Node, slot, acked paxos.Slot) {
 	}
 }
 
-// Snapshot checks what n is about to save as its snapshot, on its disk v: the state
-// after its slot, with the configuration in force there, in the place of none that is
-// later. It holds the state after count commands, up to applied.
-func (o *Oracle) Snapshot(n Node, v *disk.Volume, s paxos.Snapshot, count int, applied paxos.Slot) {
-	if s.Slot < v.Snapshot {
-		Fail("I5", "%s: the snapshot of slot %d takes the place of that of slot %d", n.Name, s.Slot, v.Snapshot)
+// Snapshot checks what n is about to save as its snapshot, in the place of that of slot
+// old: the state after its slot, with the configuration in force there, and no earlier
+// one. It holds the state after count commands, up to applied.
+func (o *Oracle) Snapshot(n Node, old paxos.Slot, s paxos.Snapshot, count int, applied paxos.Slot) {
+	if s.Slot < old {
+		Fail("I5", "%s: the snapshot of slot %d takes the place of that of slot %d", n.Name, s.Slot, old)
 	}
 	o.watermark(n, s.Slot, "SaveSnapshot")
 	o.AppliedUpTo(n, count, applied, applied)
