@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/prytany/prytany/internal/ledger"
 	"github.com/prytany/prytany/jepsen/campaign"
@@ -55,26 +56,35 @@ func addUp(out, into, name string, dirs []string) (int, error) {
 // more runs have been made beside it.
 const notedFile = "noted"
 
-// note adds those of rows to the ledger that are in none.
+// note adds those of rows to the ledger that are in none, and marks them all.
 func note(into, name string, rows []campaign.Row, kinds []string) error {
 	var fresh []campaign.Row
 	for _, r := range rows {
-		if _, err := os.Stat(filepath.Join(r.Dir, notedFile)); err != nil {
+		if !slices.ContainsFunc(append(r.Copies, r.Dir), isNoted) {
 			fresh = append(fresh, r)
 		}
 	}
-	if len(fresh) == 0 {
-		return nil
-	}
-	if err := ledger.Add(into, noted(name, fresh, campaign.Add(fresh, kinds))); err != nil {
-		return err
-	}
-	for _, r := range fresh {
-		if err := os.WriteFile(filepath.Join(r.Dir, notedFile), []byte(name+"\n"), 0o644); err != nil {
+	if len(fresh) > 0 {
+		if err := ledger.Add(into, noted(name, fresh, campaign.Add(fresh, kinds))); err != nil {
 			return err
 		}
 	}
+	for _, r := range rows {
+		for _, dir := range append(r.Copies, r.Dir) {
+			if isNoted(dir) {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(dir, notedFile), []byte(name+"\n"), 0o644); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+func isNoted(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, notedFile))
+	return err == nil
 }
 
 // noted is a campaign's row in the ledger. What is undecided has failed there: it is not
@@ -89,7 +99,7 @@ func noted(name string, rows []campaign.Row, s campaign.Sum) ledger.Row {
 		},
 	}
 	if s.Controls > 0 && s.Lost == 0 {
-		r.Failed += int64(s.Controls)
+		r.Failed = min(r.Failed+int64(s.Controls), r.Runs) // those that failed anyway count once
 	}
 	for _, row := range rows {
 		r.From = min(r.From, row.Seed)

@@ -42,13 +42,7 @@ func TestFind(t *testing.T) {
 		"a/y.go":               "package a\nfunc FuzzNoTest(f *testing.F) {}\n",
 		"a/testdata/z_test.go": "package a\nfunc FuzzData(f *testing.F) {}\n",
 	} {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(root, name), text)
 	}
 	got, err := find(root, regexp.MustCompile(""))
 	if want := []target{{"a", "FuzzTwo"}, {"a/b", "FuzzOne"}}; err != nil || !reflect.DeepEqual(got, want) {
@@ -112,13 +106,7 @@ func TestARunThatFails(t *testing.T) {
 		"p/p_test.go":  "package p\nimport \"testing\"\nfunc FuzzBad(f *testing.F) {\n\tf.Add([]byte(nil))\n\tf.Fuzz(func(t *testing.T, b []byte) {\n\t\tif Bad(b) { t.Fatal(\"bad\") }\n\t})\n}\n",
 		"p/ok_test.go": "package p\nimport \"testing\"\nfunc FuzzGood(f *testing.F) { f.Fuzz(func(t *testing.T, b []byte) { Bad(b) }) }\n",
 	} {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(root, name), text)
 	}
 	w := &workshop{root: root, module: "example.org/m", cache: t.TempDir(), bin: t.TempDir()}
 	bad, err := w.fuzz(t.Context(), target{"p", "FuzzBad"}, "1000x", 1)
@@ -128,5 +116,38 @@ func TestARunThatFails(t *testing.T) {
 	good, err := w.fuzz(t.Context(), target{"p", "FuzzGood"}, "1000x", 1)
 	if err != nil || good.Failures != 0 || good.Inputs < 1000 {
 		t.Errorf("%+v, %v; want 1000 inputs, and no failure", good, err)
+	}
+}
+
+// TestAFailureBeforeOneThatCannotBeRun is in the account all the same.
+func TestAFailureBeforeOneThatCannotBeRun(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":      "module example.org/m\n\ngo 1.26\n",
+		"p/p.go":      "package p\n",
+		"p/p_test.go": "package p\nimport \"testing\"\nfunc FuzzBad(f *testing.F) {\n\tf.Add([]byte(\"x\"))\n\tf.Fuzz(func(t *testing.T, b []byte) {\n\t\tif len(b) > 0 { t.Fatal(\"bad\") }\n\t})\n}\n",
+		"q/q_test.go": "package q\nimport \"testing\"\nfunc FuzzBroken(f *testing.F) { undefined() }\n",
+	} {
+		write(t, filepath.Join(root, name), text)
+	}
+	t.Chdir(root)
+	path := filepath.Join(root, "ledger.json")
+	o := options{time: "100x", only: regexp.MustCompile(""), parallel: 1, ledger: path}
+	if err := o.run(t.Context()); err == nil {
+		t.Error("a target that cannot be built is passed over")
+	}
+	if l, err := readLedger(path); err != nil || total(l.Targets).Failures != 1 {
+		t.Errorf("%+v, %v; want the failure of FuzzBad", l.Targets, err)
+	}
+}
+
+// write writes a file, and the directories above it.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

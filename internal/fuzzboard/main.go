@@ -95,10 +95,7 @@ func (o options) run(ctx context.Context) error {
 		return w.keep(ctx, targets)
 	}
 	done, err := o.runAll(ctx, w, targets)
-	if err != nil {
-		return err
-	}
-	if err := o.note(done); err != nil {
+	if err := errors.Join(err, o.note(done)); err != nil { // what was run counts, failures most of all
 		return err
 	}
 	all := total(done)
@@ -117,8 +114,8 @@ func (o options) run(ctx context.Context) error {
 	return nil
 }
 
-// runAll runs the targets, one after the other, and returns what each was given. It
-// ends early, without an error, with ctx.
+// runAll runs the targets, one after the other, and returns what each was given, with an
+// error those before it. It ends early, without one, with ctx.
 func (o options) runAll(ctx context.Context, w *workshop, targets []target) (done []tally, err error) {
 	turn := func(list []target, limit string) error {
 		for _, t := range list {
@@ -135,17 +132,19 @@ func (o options) runAll(ctx context.Context, w *workshop, targets []target) (don
 		return nil
 	}
 	if o.campaign == 0 {
-		return done, turn(targets, o.time)
+		err := turn(targets, o.time)
+		return done, err
 	}
 	if err := w.buildAll(ctx, targets); err != nil {
 		return nil, err
 	}
 	even := o.campaign / 2
 	if err := turn(targets, share(even, len(targets))); err != nil {
-		return nil, err
+		return done, err
 	}
 	quick := quickest(done)
-	return done, turn(quick, share(o.campaign-even, len(quick)))
+	err = turn(quick, share(o.campaign-even, len(quick)))
+	return done, err
 }
 
 // share is what each of n gets of d, as -test.fuzztime has it.

@@ -106,9 +106,9 @@ func (w *workshop) fuzz(ctx context.Context, t target, limit string, parallel in
 	switch exit, ended := errors.AsType[*exec.ExitError](err); {
 	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		out.Failures, out.said = 1, "it did not end in time:\n"+said.String()
-	case ctx.Err() != nil: // interrupted: what it has done counts
+	case ctx.Err() != nil && !strings.Contains(said.String(), "Failing input written"): // interrupted: what it has done counts
 	case ended && exit.Exited() && timeWasOver.MatchString(said.String()):
-	case ended && exit.Exited():
+	case ended && exit.Exited(), ctx.Err() != nil:
 		out.Failures, out.said = 1, said.String()
 	case err != nil:
 		return tally{}, fmt.Errorf("%s: %w\n%s", t, err, said.String())

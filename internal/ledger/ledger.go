@@ -62,6 +62,9 @@ func Read(from io.Reader) (rows []Row, err error) {
 		if err := d.Decode(&r); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
+		if _, err := d.Token(); err != io.EOF {
+			return nil, fmt.Errorf("line %d has more than one row: was its end lost before another was added?", n)
+		}
 		rows = append(rows, r)
 	}
 	slices.SortStableFunc(rows, func(a, b Row) int {

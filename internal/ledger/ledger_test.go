@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"flag"
 	"os"
 	"path/filepath"
@@ -79,5 +80,23 @@ func TestRowsAddUp(t *testing.T) {
 		if _, err := Read(strings.NewReader(bad)); err == nil {
 			t.Errorf("%s was read", bad)
 		}
+	}
+}
+
+// TestAddAfterHalfALine shows that a row whose line is not its own is not passed over.
+func TestAddAfterHalfALine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rows")
+	if err := os.WriteFile(path, []byte(`{"campaign":"a","from":1,"runs":5,"failed":0,"did":{}}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := Add(path, Row{Campaign: "a", From: 6, Runs: 5, Failed: 3}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := Read(bytes.NewReader(text)); err == nil {
+		t.Errorf("%+v; want an error", rows)
 	}
 }

@@ -32,11 +32,12 @@ var register = porcupine.Model{
 			return false, s
 		}
 		if r.Refused {
+			next := keyValue{s.value, s.revision, r.Revision}
 			switch c := p.Command.(type) {
 			case *locks.PutCommand:
-				return r.Code != locks.RevisionMismatch || mismatch(c.IfRevision, r, s), s
+				return r.Code != locks.RevisionMismatch || mismatch(c.IfRevision, r, s), next
 			case *locks.DeleteCommand:
-				return r.Code != locks.RevisionMismatch || mismatch(c.IfRevision, r, s), s
+				return r.Code != locks.RevisionMismatch || mismatch(c.IfRevision, r, s), next
 			}
 		}
 		switch c := p.Command.(type) {

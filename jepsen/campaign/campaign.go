@@ -47,6 +47,7 @@ type Row struct {
 	Lost       int64         `json:"lost_unfenced"`
 	Took       time.Duration `json:"took"` // ns, with starting and checking
 	Dir        string        `json:"-"`
+	Copies     []string      `json:"-"` // other directories of the same run
 }
 
 // NewRow makes the row of a run that was judged. faults are those that came and went.
@@ -96,7 +97,7 @@ func (r Row) Save(dir string) error {
 // Find reads all rows in and below directories, in order of their beginnings. One that
 // is there several times, such as in a copy, counts once.
 func Find(dirs ...string) (rows []Row, err error) {
-	seen := map[string]bool{}
+	seen := map[string]int{}
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.Name() != RowFile || d.IsDir() {
@@ -110,10 +111,13 @@ func Find(dirs ...string) (rows []Row, err error) {
 			if err := json.Unmarshal(text, &r); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
-			if id := fmt.Sprint(r.Seed, r.Started.UnixNano()); !seen[id] {
-				seen[id] = true
-				rows = append(rows, r)
+			id := fmt.Sprint(r.Seed, r.Started.UnixNano())
+			if i, there := seen[id]; there {
+				rows[i].Copies = append(rows[i].Copies, r.Dir)
+				return nil
 			}
+			seen[id] = len(rows)
+			rows = append(rows, r)
 			return nil
 		})
 		if err != nil {

@@ -108,13 +108,35 @@ func txn(call, end int, guard uint64, ok bool, revision uint64, read string, rea
 	}, history.TxnResult{Done: ok, Revision: revision, Read: map[string]history.GetResult{"b": {Found: read != "", Value: read, Revision: readAt}}})
 }
 
+// A small history, and what a check says of it.
+type small struct {
+	name, check string
+	want        verdict.Outcome
+	ops         []*ops.Op
+}
+
+func (tt *small) judge(t *testing.T) {
+	h := &ops.History{Ops: tt.ops, Until: time.Second}
+	for i, o := range h.Ops {
+		o.Seq, o.Process = uint64(i+1), i+1
+	}
+	checks, files := Check(h, Options{Patience: 10 * time.Second})
+	for _, c := range checks {
+		if c.Name != tt.check {
+			continue
+		}
+		if c.Outcome != tt.want {
+			t.Errorf("%s: %s is %s %v; want %s", tt.name, c.Name, c.Outcome, c.Offenders, tt.want)
+		}
+		if c.Outcome == verdict.Failed && len(files) == 0 {
+			t.Errorf("%s: there is no visualisation", tt.name)
+		}
+	}
+}
+
 func TestSmallHistories(t *testing.T) {
 	const bad, good = verdict.Failed, verdict.Passed
-	for _, tt := range []struct {
-		name, check string
-		want        verdict.Outcome
-		ops         []*ops.Op
-	}{
+	for _, tt := range []small{
 		{"read after write", "linear-registers", good, []*ops.Op{put(1, 2, "a", 5), get(3, 4, "a", 5)}},
 		{"stale read", "linear-registers", bad, []*ops.Op{put(1, 2, "a", 5), put(3, 4, "b", 6), get(5, 6, "a", 5)}},
 		{"concurrent writes in either order", "linear-registers", good, []*ops.Op{put(1, 9, "a", 6), put(1, 9, "b", 5), get(10, 11, "a", 6)}},
@@ -201,22 +223,7 @@ func TestSmallHistories(t *testing.T) {
 		{"a session comes back", "linear-sessions", bad, []*ops.Op{open(0, 1, "x"), refused(keep(150, 151, "x"), "session-expired", nil), keep(160, 161, "x")}},
 		{"a session is opened twice", "linear-sessions", bad, []*ops.Op{open(0, 1, "x"), open(2, 3, "x")}},
 	} {
-		h := &ops.History{Ops: tt.ops, Until: time.Second}
-		for i, o := range h.Ops {
-			o.Seq, o.Process = uint64(i+1), i+1
-		}
-		checks, files := Check(h, Options{Patience: 10 * time.Second})
-		for _, c := range checks {
-			if c.Name != tt.check {
-				continue
-			}
-			if c.Outcome != tt.want {
-				t.Errorf("%s: %s is %s %v; want %s", tt.name, c.Name, c.Outcome, c.Offenders, tt.want)
-			}
-			if c.Outcome == verdict.Failed && len(files) == 0 {
-				t.Errorf("%s: there is no visualisation", tt.name)
-			}
-		}
+		tt.judge(t)
 	}
 }
 

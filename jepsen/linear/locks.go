@@ -22,6 +22,7 @@ type hold struct {
 	value   string
 	above   uint64 // with fence 0: the highest fence when it was granted
 	open    bool   // what it publishes is not known: it was chosen out of turn
+	asked   string // calls that have asked it to let go after a while, as [mark] writes them
 }
 
 // A lock is the state of one, as far as clients can know it. It never changes.
@@ -78,11 +79,11 @@ func (l lock) step(k kind, s step) (bool, lock) {
 	case history.Acquire:
 		return l.acquire(k, s)
 	case history.Release:
-		return l.release(o)
+		return l.release(k, o)
 	case history.Holder:
 		return l.seen(k, o)
 	}
-	return l.order(s)
+	return l.order(k, s)
 }
 
 func (l lock) acquire(k kind, s step) (bool, lock) {
@@ -91,8 +92,11 @@ func (l lock) acquire(k kind, s step) (bool, lock) {
 	_, dead := slices.BinarySearch(l.dead, o.Session)
 	i := l.find(o.Session)
 	want := hold{session: owner(o), fence: o.Fence, shared: a.Shared, value: a.Value}
+	if i >= 0 && (l.holds[i].shared == a.Shared || a.Shared) { // it keeps its grant
+		want.asked = l.holds[i].asked
+	}
 	if s.perhaps && o.Kind == history.Fail && o.Code == string(api.CodeLockHeld) {
-		if slices.Contains(l.told, o.Seq) || dead || i < 0 && !l.admits(k, a.Shared) {
+		if slices.Contains(l.told, o.Seq) || dead || i >= 0 || !l.admits(k, a.Shared) {
 			return true, l
 		}
 		l.granted = with(l.granted, o.Seq)
@@ -123,7 +127,7 @@ func (l lock) acquire(k kind, s step) (bool, lock) {
 	case i >= 0:
 		return len(l.holds) == 1 && o.Fence > l.high, l.with(want)
 	}
-	higher := o.Fence > l.high || o.Fence == l.high && (k.slots > 1 || k.shared)
+	higher := o.Fence > l.high || o.Fence == l.high && o.Fence > 0 && (k.slots > 1 || k.shared)
 	return l.admits(k, a.Shared) && higher, l.with(want)
 }
 
@@ -150,15 +154,19 @@ func with(s []uint64, n uint64) []uint64 {
 // fits reports whether h may have a fence: its own or, if nobody was told, a higher one than
 // there had been when it was granted.
 func (h hold) fits(k kind, fence uint64) bool {
-	return h.fence == fence || h.fence == 0 && (fence > h.above || fence == h.above && fence != 0 && (k.slots > 1 || k.shared))
+	if fence == 0 || h.fence != 0 {
+		return fence != 0 && h.fence == fence
+	}
+	return fence > h.above || fence == h.above && (k.slots > 1 || k.shared)
 }
 
 // denied is an acquire that did not get the lock, or no longer has it: then the lock may be
 // free. Who was told of holders has seen them. A reader may have to wait for a writer that
-// waits.
+// waits, and a reader that wants to write for the others.
 func (l lock) denied(k kind, o *ops.Op, shared bool) (bool, lock) {
-	lost := slices.Contains(l.granted, o.Seq)
-	if !k.shared && (lost && l.find(o.Session) >= 0 || !lost && l.admits(k, shared)) {
+	lost, holds := slices.Contains(l.granted, o.Seq), l.find(o.Session) >= 0
+	waits := k.shared && shared && len(l.holds) > 0
+	if holds && (lost || !k.shared) || !lost && l.admits(k, shared) && !waits {
 		return false, l
 	}
 	r, _ := history.Decode[history.AcquireResult](o.Result)
@@ -193,11 +201,14 @@ func (l lock) learn(k kind, h history.Hold) (bool, lock) {
 	return true, next.with(is)
 }
 
-func (l lock) release(o *ops.Op) (bool, lock) {
+func (l lock) release(k kind, o *ops.Op) (bool, lock) {
 	a, _ := history.Decode[history.ReleaseArgs](o.Args)
 	fence := cmp.Or(a.Fence, o.Fence)
 	i := slices.IndexFunc(l.holds, func(h hold) bool {
-		return h.fence == fence && (o.Session == "" || h.session == o.Session) || h.fence == 0 && h.session == o.Session
+		if h.fence == 0 {
+			return h.session == o.Session && (fence == 0 || h.fits(k, fence))
+		}
+		return h.fence == fence && (o.Session == "" || h.session == o.Session)
 	})
 	switch {
 	case o.Kind == history.Info && i < 0:
@@ -206,6 +217,9 @@ func (l lock) release(o *ops.Op) (bool, lock) {
 		return i < 0 || l.holds[i].fence == 0, l
 	case i < 0:
 		return false, l
+	}
+	if o.Kind == history.OK {
+		l.high = max(l.high, fence)
 	}
 	return true, l.without(l.holds[i].session)
 }
@@ -216,12 +230,13 @@ func (l lock) seen(k kind, o *ops.Op) (bool, lock) {
 	if len(r.Holders) != len(l.holds) {
 		return false, l
 	}
+	told := map[string]bool{}
 	for _, h := range r.Holders {
 		ok, next := l.learn(k, h)
-		if !ok {
+		if !ok || told[h.Session] {
 			return false, l
 		}
-		l = next
+		l, told[h.Session] = next, true
 	}
 	return true, l
 }

@@ -3,6 +3,7 @@ package linear
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -39,42 +40,57 @@ func each(o *ops.Op) (out []*ops.Op) {
 }
 
 // order does what s asks of holders and leaders: whether it can be, and the state after.
-func (l lock) order(s step) (bool, lock) {
+func (l lock) order(k kind, s step) (bool, lock) {
 	o := s.op
 	switch o.F {
 	case history.Yield:
 		if s.ends {
-			return true, l.dismissed(s.kill)
+			return true, l.dismissed(s)
 		}
-		return o.Kind == history.Info || (len(l.holds) > 0) == (o.Kind == history.OK), l
+		return o.Kind == history.Info || (len(l.holds) > 0) == (o.Kind == history.OK), l.ask(s)
 	case history.Proclaim:
-		return l.proclaim(o)
+		return l.proclaim(k, o)
 	case history.Transfer:
-		return l.transfer(o)
+		return l.transfer(k, o)
 	}
 	return true, l
 }
 
-// dismissed is l after the time to let go is over, for one session or for all.
-func (l lock) dismissed(session string) lock {
-	if session != "" {
-		return l.without(session)
+// mark is how a hold notes that it was asked to let go.
+func (s step) mark() string { return fmt.Sprintf("<%d>", s.op.Seq) }
+
+// ask notes of all who hold l that s has asked them to let go after a while.
+func (l lock) ask(s step) lock {
+	if a, _ := history.Decode[history.YieldArgs](s.op.Args); a.Within == 0 {
+		return l
 	}
-	l.holds = nil
+	l.holds = slices.Clone(l.holds)
+	for i := range l.holds {
+		l.holds[i].asked += s.mark()
+	}
+	return l
+}
+
+// dismissed is l after the time to let go is over, for one session or for all: of grants
+// that there were when it was asked, and none that came later.
+func (l lock) dismissed(s step) lock {
+	l.holds = slices.DeleteFunc(slices.Clone(l.holds), func(h hold) bool {
+		return strings.Contains(h.asked, s.mark()) && (s.kill == "" || s.kill == h.session)
+	})
 	return l
 }
 
 // term returns the place of the grant that has a fence, or may have it; -1 if none can.
 // session is its own if that is known.
-func (l lock) term(fence uint64, session string) int {
+func (l lock) term(k kind, fence uint64, session string) int {
 	return slices.IndexFunc(l.holds, func(h hold) bool {
-		return h.fence == fence || h.fence == 0 && (session == "" || h.session == session)
+		return h.fits(k, fence) && (h.fence != 0 || session == "" || h.session == session)
 	})
 }
 
-func (l lock) proclaim(o *ops.Op) (bool, lock) {
+func (l lock) proclaim(k kind, o *ops.Op) (bool, lock) {
 	a, _ := history.Decode[history.ProclaimArgs](o.Args)
-	i := l.term(a.Fence, o.Session)
+	i := l.term(k, a.Fence, o.Session)
 	switch {
 	case o.Kind == history.Fail:
 		return i < 0 || l.holds[i].fence == 0, l
@@ -86,9 +102,9 @@ func (l lock) proclaim(o *ops.Op) (bool, lock) {
 	return true, l.with(h)
 }
 
-func (l lock) transfer(o *ops.Op) (bool, lock) {
+func (l lock) transfer(k kind, o *ops.Op) (bool, lock) {
 	a, _ := history.Decode[history.TransferArgs](o.Args)
-	i, leads := l.term(a.Fence, ""), l.find(a.To)
+	i, leads := l.term(k, a.Fence, ""), l.find(a.To)
 	_, dead := slices.BinarySearch(l.dead, a.To)
 	possible := !dead && (a.Fence == 0 || i >= 0) && len(l.holds) <= 1
 	next := lock{high: l.high, dead: l.dead, granted: l.granted, told: l.told}.with(hold{session: a.To, fence: o.Fence, open: true})
@@ -104,7 +120,7 @@ func (l lock) transfer(o *ops.Op) (bool, lock) {
 		return true, next
 	case leads >= 0: // it led already
 		h := l.holds[leads]
-		ok := h.fence == o.Fence || h.fence == 0
+		ok := h.fits(k, o.Fence) && (a.Fence == 0 || h.fits(k, a.Fence))
 		h.fence = o.Fence
 		return ok && !dead, l.with(h)
 	}
