@@ -30,6 +30,7 @@ type exchange struct {
 	head   []byte // of the answer, once the status is known
 	body   []byte
 	large  bool // the handler wrote more than there may be
+	odd    bool // its header has what HTTP cannot carry
 
 	reserved int // bytes of the answer for which there is room
 }
@@ -51,7 +52,7 @@ func (x *exchange) run() {
 	switch {
 	case x.large || len(x.head) > maxHead:
 		x.abort(tooLarge)
-	case x.half():
+	case x.odd, x.half(): // a frame that is none would end all else on the connection
 		x.abort(noAnswer)
 	}
 	_ = x.reserve(0) // without a client the answer is dropped
@@ -161,7 +162,7 @@ func (x *exchange) WriteHeader(status int) {
 	if x.status != 0 || status < 200 {
 		return
 	}
-	x.status = status
+	x.status, x.odd = status, !carried(x.header)
 	x.head = appendString(x.head, strconv.Itoa(min(status, 999)))
 	x.head = appendHeader(x.head, x.header)
 }

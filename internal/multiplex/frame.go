@@ -21,9 +21,10 @@ const (
 	// MaxOpen bounds the requests of one connection that are not answered.
 	MaxOpen = 1024
 	// MaxBody bounds the bytes of a request's body: a connection may have sent
-	// MaxOpen of them before one is looked at.
+	// twice MaxOpen of them before one is looked at.
 	MaxBody = 64 << 10
-	// MaxReply bounds the bytes of an answer's.
+	// MaxReply bounds the bytes of an answer's. For a client that takes no answers each of
+	// twice MaxOpen handlers may hold what it is about to write, until the client is given up.
 	MaxReply = 1 << 20
 
 	// maxHead bounds the bytes of a head, as net/http's server does; a reader has
@@ -189,6 +190,25 @@ func fieldName(s string) bool {
 func FieldValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// carried reports whether HTTP can carry h.
+func carried(h http.Header) bool {
+	for name, values := range h {
+		if !fieldName(name) || !allValues(values) {
+			return false
+		}
+	}
+	return true
+}
+
+func allValues(values []string) bool {
+	for _, v := range values {
+		if !FieldValue(v) {
 			return false
 		}
 	}

@@ -137,6 +137,38 @@ func TestCondRace(t *testing.T) {
 	all.Wait()
 }
 
+// TestOddHeaders shows that an answer that cannot be told ends nothing but itself.
+func TestOddHeaders(t *testing.T) {
+	in := make(chan bool)
+	w := serve(t, ServerConfig{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/value":
+			w.Header().Set("Content-Type", "a/b;c=\"\x01\"")
+		case "/name":
+			w.Header()["a b"] = []string{"c"}
+		case "/slow":
+			in <- true
+			<-in
+		}
+	})})
+	c := w.dial(t)
+	slow := make(chan error, 1)
+	go func() {
+		_, _, err := c.Do(t.Context(), Request{Method: "GET", Target: "/slow"})
+		slow <- err
+	}()
+	<-in
+	for _, odd := range []string{"/value", "/name"} {
+		if _, sent, err := c.Do(t.Context(), Request{Method: "GET", Target: odd}); !errors.Is(err, ErrAborted) || !sent {
+			t.Errorf("%s: %v, sent %v; want ErrAborted", odd, err, sent)
+		}
+	}
+	in <- true
+	if err := <-slow; err != nil {
+		t.Errorf("another request: %v", err)
+	}
+}
+
 // TestNoRoomOnceGone shows that those who wait for room to answer in do not all answer at
 // once when the client is given up.
 func TestNoRoomOnceGone(t *testing.T) {

@@ -12,11 +12,16 @@
 package obs
 
 import (
+	"errors"
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -134,7 +139,19 @@ func (m *Metrics) Handler() http.Handler {
 // scrapeLog tells of scrapes that fail.
 type scrapeLog struct{ log *slog.Logger }
 
-func (l scrapeLog) Println(v ...any) { l.log.Error("cannot gather metrics", "err", v) }
+func (l scrapeLog) Println(v ...any) {
+	if slices.ContainsFunc(v, isGone) {
+		l.log.Debug("the client of a scrape is gone", "err", v)
+		return
+	}
+	l.log.Error("cannot gather metrics", "err", v)
+}
+
+// isGone reports whether v is of a connection that has ended, or that nobody reads from.
+func isGone(v any) bool {
+	err, ok := v.(error)
+	return ok && (errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET))
+}
 
 // SetBuild says which version is running.
 func (m *Metrics) SetBuild(version string) {

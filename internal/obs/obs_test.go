@@ -3,10 +3,15 @@ package obs
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -220,3 +225,26 @@ func TestManyGroups(t *testing.T) {
 		t.Error("a forgotten group keeps its place")
 	}
 }
+
+// TestScrapeOfAClientThatIsGone is no fault of this node.
+func TestScrapeOfAClientThatIsGone(t *testing.T) {
+	m, log := busy(t, slog.LevelInfo)
+	log.Reset()
+	for _, err := range []error{net.ErrClosed, &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EPIPE)}} {
+		m.Handler().ServeHTTP(deaf{httptest.NewRecorder(), err}, httptest.NewRequest("GET", "/metrics", nil))
+		if log.Len() > 0 {
+			t.Errorf("%v is in the log: %s", err, log)
+		}
+	}
+	if m.Handler().ServeHTTP(deaf{httptest.NewRecorder(), io.ErrShortWrite}, httptest.NewRequest("GET", "/metrics", nil)); !strings.Contains(log.String(), "ERROR") {
+		t.Errorf("another error is not in the log: %s", log)
+	}
+}
+
+// deaf takes no answer.
+type deaf struct {
+	http.ResponseWriter
+	err error
+}
+
+func (d deaf) Write([]byte) (int, error) { return 0, d.err }

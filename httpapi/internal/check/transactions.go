@@ -7,6 +7,7 @@ import (
 	"mime"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/prytany/prytany/httpapi/internal/problems"
 	"github.com/prytany/prytany/httpapi/internal/reply"
@@ -192,7 +193,7 @@ func (c *Checker) decoded(field, s string) []byte {
 // MediaType returns a type that a config value may be kept with.
 func (c *Checker) MediaType(field, v string) string {
 	media, _, err := mime.ParseMediaType(v)
-	if err != nil || len(v) > 255 || !strings.Contains(media, "/") {
+	if err != nil || len(v) > 255 || !strings.Contains(media, "/") || strings.ContainsFunc(v, unicode.IsControl) { // it becomes a header field
 		c.Invalid(field, v, "a media type of at most 255 bytes", "%s must be a media type such as text/plain", field)
 	}
 	return v
