@@ -150,6 +150,7 @@ func refusals() []refusal {
 		{"POST", "/v1/transactions", `{"then":[{"put":"a","value_base64":"/w==\n"}]}`, nil, 400, api.CodeInvalid, "then[0].value_base64"},
 		{"POST", "/v1/transactions", `{"then":[{"put":"a","value":"","session":""}]}`, nil, 400, api.CodeInvalid, "then[0].session"},
 		{"POST", "/v1/transactions", `{"then":[{"put":"a","value":"","content_type":""}]}`, nil, 400, api.CodeInvalid, "then[0].content_type"},
+		{"POST", "/v1/transactions", `{"then":[{"put":"a","value":"","content_type":"a/b;c=\"\u0001\""}]}`, nil, 400, api.CodeInvalid, "then[0].content_type"},
 		{"POST", "/v1/transactions", `{"then":[{"put":"a","value":"1"},{"put":"a","value":"2"}]}`, nil, 400, api.CodeInvalid, "then[1].put"},
 		{"POST", "/v1/transactions", `{"else":[{"put":"` + long + `","value":""}]}`, nil, 400, api.CodeInvalid, "else[0].put"},
 		{"POST", "/v1/transactions", `{"if":[{}]}`, nil, 400, api.CodeInvalid, "if[0]"},
