@@ -22,7 +22,7 @@ func BenchmarkClient(b *testing.B) {
 		h["Prytany-Revision"], h["Prytany-Slot"], h["Etag"] = []string{"7"}, []string{"9"}, []string{`"7"`}
 		h["Prytany-Request-Id"], h["Content-Type"] = []string{"AAAAAAAAAAAAAAAAAAAAAAAAAA"}, []string{api.TypeBytes}
 		if r.Method == http.MethodGet {
-			h["Prytany-Version"], h["Prytany-Created"] = []string{"3"}, []string{"5"}
+			h[api.HeaderVersion], h[api.HeaderCreated] = []string{"3"}, []string{"5"}
 			_, _ = w.Write(value)
 			return
 		}

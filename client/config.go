@@ -116,20 +116,34 @@ func (c *Client) get(ctx context.Context, key string, r link.Request) (_ Entry, 
 
 func (c *Client) getReply(ctx context.Context, key string, r link.Request) (Entry, link.Reply, error) {
 	r.Method, r.Path, r.Small = http.MethodGet, "config/"+link.Escape(key), true
-	if r.Header == nil {
-		r.Header = http.Header{}
-	}
-	r.Header.Set("Accept", api.TypeJSON)
 	rep, err := c.do(ctx, r)
 	if err != nil || rep.Status == http.StatusNotModified {
 		return Entry{}, rep, err
 	}
-	var e api.Entry
-	if err := json.Unmarshal(rep.Body, &e); err != nil {
+	// The value comes as it is, and all else of the entry in the header: large values within
+	// JSON cost several times as much on both sides.
+	out, err := bare(key, rep)
+	if err != nil {
 		return Entry{}, rep, fmt.Errorf("prytany: the entry %q makes no sense: %w", key, err)
 	}
-	out, err := entry(e)
-	return out, rep, err
+	return out, rep, nil
+}
+
+// bare is an entry that came as its value.
+func bare(key string, rep link.Reply) (Entry, error) {
+	h := rep.Header
+	out := Entry{Key: key, Value: rep.Body, ContentType: h.Get("Content-Type"), Session: h.Get(api.HeaderSession)}
+	revision, _, err := api.ParseETag(h.Get("ETag"))
+	if err != nil {
+		return Entry{}, fmt.Errorf("its ETag: %w", err)
+	}
+	created, err := strconv.ParseUint(h.Get(api.HeaderCreated), 10, 64)
+	if err != nil {
+		return Entry{}, err
+	}
+	version, err := strconv.ParseUint(h.Get(api.HeaderVersion), 10, 64)
+	out.Revision, out.Created, out.Version = revision, created, version
+	return out, err
 }
 
 func entry(e api.Entry) (Entry, error) {

@@ -109,7 +109,7 @@ func (f *fake) answer(req *http.Request) *http.Response {
 	case req.Method == http.MethodDelete:
 		return replyJSON(204, nil)
 	}
-	resp := replyJSON(200, api.Entry{Revision: 7})
+	resp := replyEntry("", 7)
 	resp.Header.Set(api.HeaderRevision, "7")
 	return resp
 }
@@ -135,6 +135,20 @@ func replyJSON(status int, v any) *http.Response {
 		_ = json.NewEncoder(&b).Encode(v)
 	}
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(&b)}
+}
+
+// replyEntry is an entry as a node sends it: the value, and all else in the header.
+func replyEntry(value string, revision uint64) *http.Response {
+	h := http.Header{}
+	entryHeader(h, revision)
+	return &http.Response{StatusCode: 200, Header: h, Body: io.NopCloser(strings.NewReader(value))}
+}
+
+func entryHeader(h http.Header, revision uint64) {
+	h.Set("ETag", api.FormatETag(revision))
+	h.Set(api.HeaderCreated, "5")
+	h.Set(api.HeaderVersion, "3")
+	h.Set("Content-Type", api.TypeBytes)
 }
 
 func replyProblem(status int, code api.Code, applied api.Applied) *http.Response {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,15 +20,14 @@ import (
 	"github.com/prytany/prytany/internal/multiplex"
 )
 
-// TestLargeValue reads a value whose JSON is larger than a shared connection carries.
+// TestLargeValue reads a value that is larger than a shared connection carries.
 func TestLargeValue(t *testing.T) { bothWays(t, largeValue) }
 
 func largeValue(t *testing.T, shares bool, hc *http.Client) {
-	value := strings.Repeat("\x00", 256<<10) // a value that may be put: MaxValue
+	value := strings.Repeat("\x00", multiplex.MaxReply+1)
 	url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b, _ := json.Marshal(api.Entry{Key: "k", Revision: 7, Value: &value})
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(b)
+		entryHeader(w.Header(), 7)
+		_, _ = io.WriteString(w, value)
 	}), shares)
 	c, err := New(Config{Endpoints: []string{url}, HTTPClient: hc, Timeout: 3 * time.Second})
 	if err != nil {

@@ -32,7 +32,7 @@ func (s *store) on(f *fake, req *http.Request) (*http.Response, error) {
 	defer s.mu.Unlock()
 	resp := replyProblem(404, api.CodeKeyNotFound, api.AppliedNo)
 	if s.value != "" {
-		resp = replyJSON(200, api.Entry{Key: "limits", Value: &s.value, Revision: s.rev})
+		resp = replyEntry(s.value, s.rev)
 	}
 	resp.Header.Set(api.HeaderRevision, strconv.FormatUint(s.rev+1, 10))
 	return resp, nil

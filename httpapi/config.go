@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/prytany/prytany/httpapi/internal/reply"
 	"github.com/prytany/prytany/internal/api"
@@ -70,6 +71,11 @@ func (c *call) getEntry() error {
 	}
 	// The value may be a web page. It must not run as one of this origin.
 	h["Content-Security-Policy"] = sandbox
+	c.set(api.HeaderCreated, strconv.FormatUint(e.Created, 10))
+	c.set(api.HeaderVersion, strconv.FormatUint(e.Version, 10))
+	if e.Session != "" {
+		c.set(api.HeaderSession, e.Session)
+	}
 	return c.send(http.StatusOK, orDefault(e.ContentType, api.TypeBytes), e.Value)
 }
 

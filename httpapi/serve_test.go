@@ -155,7 +155,7 @@ func TestServed(t *testing.T) {
 		{"PUT", "/v1/config/a", "", []string{`If-None-Match: *`, "Prytany-Session: s-14", "Prytany-Guard: a/b%3B;fence=37"},
 			service.Put{Key: "a", ContentType: api.TypeBytes, IfRevision: rev(0), Session: "s-14", Guard: &locks.Guard{Lock: "a/b;", Fence: 37}}, 200, "", ""},
 		{"GET", "/v1/config/app/color", "", nil, getCall{"app/color", service.Read{}}, 200, "blue",
-			"Content-Type: text/plain\nETag: \"42\"\nContent-Security-Policy: sandbox\nX-Content-Type-Options: nosniff\nVary: Accept"},
+			"Content-Type: text/plain\nETag: \"42\"\nContent-Security-Policy: sandbox\nX-Content-Type-Options: nosniff\nVary: Accept\nPrytany-Created-Revision: 41\nPrytany-Version: 2"},
 		{"GET", "/v1/config/a", "", []string{"Accept: text/html, application/json;q=0.9"}, getCall{"a", service.Read{}}, 200, entryJSON, "Content-Type: application/json"},
 		{"GET", "/v1/config/a", "", []string{"Accept: application/json;q=0, */*"}, getCall{"a", service.Read{}}, 200, "blue", ""},
 		{"HEAD", "/v1/config/a", "", nil, getCall{"a", service.Read{}}, 200, "", "Content-Length: 4"},

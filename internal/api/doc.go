@@ -37,8 +37,13 @@ const (
 	HeaderApplied = "Prytany-Applied"
 	// HeaderAgeMS bounds how old a stale read may be, in milliseconds.
 	HeaderAgeMS = "Prytany-Age-Ms"
-	// HeaderSession makes a config entry go with a session.
+	// HeaderSession makes a config entry go with a session. Of an entry that is read, it
+	// is the session that it goes with.
 	HeaderSession = "Prytany-Session"
+	// HeaderCreated and HeaderVersion are of an entry that is read: the revision at which it
+	// was created, and the number of changes since, from 1.
+	HeaderCreated = "Prytany-Created-Revision"
+	HeaderVersion = "Prytany-Version"
 	// HeaderGuard admits a change only under a grant; see [FormatGuard].
 	HeaderGuard = "Prytany-Guard"
 	// HeaderRequestID names one request in replies and in the node's log.

@@ -146,6 +146,9 @@ func testSessions(a apiTest) {
 	}
 	a.acquire("sessions/a", id, "")
 	a.do(201, "PUT", "/v1/config/sessions/key", "v", nil, api.HeaderSession, id)
+	if h := a.do(200, "GET", "/v1/config/sessions/key", "", nil); h.Get(api.HeaderSession) != id || h.Get(api.HeaderVersion) != "1" {
+		a.t.Errorf("an entry of a session: %v", h)
+	}
 	var s api.Session
 	a.do(200, "GET", "/v1/sessions/"+id, "", &s)
 	if len(s.Holds) != 1 || s.Holds[0].Name != "sessions/a" || len(s.Keys) != 1 || s.ExpiresInMS == nil {
