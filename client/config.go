@@ -97,8 +97,7 @@ func (c *Client) Get(ctx context.Context, key string) (Entry, error) {
 // to be absent.
 func (c *Client) getAt(ctx context.Context, key string) (Entry, uint64, error) {
 	e, rep, err := c.getReply(ctx, key, link.Request{})
-	var p *ProblemError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*ProblemError](err); ok {
 		return Entry{}, p.Revision, err
 	}
 	if err != nil {
@@ -131,19 +130,12 @@ func (c *Client) getReply(ctx context.Context, key string, r link.Request) (Entr
 
 // bare is an entry that came as its value.
 func bare(key string, rep link.Reply) (Entry, error) {
-	h := rep.Header
-	out := Entry{Key: key, Value: rep.Body, ContentType: h.Get("Content-Type"), Session: h.Get(api.HeaderSession)}
-	revision, _, err := api.ParseETag(h.Get("ETag"))
-	if err != nil {
-		return Entry{}, fmt.Errorf("its ETag: %w", err)
-	}
-	created, err := strconv.ParseUint(h.Get(api.HeaderCreated), 10, 64)
-	if err != nil {
-		return Entry{}, err
-	}
-	version, err := strconv.ParseUint(h.Get(api.HeaderVersion), 10, 64)
-	out.Revision, out.Created, out.Version = revision, created, version
-	return out, err
+	out := Entry{Key: key, Value: rep.Body, ContentType: rep.Header.Get("Content-Type"), Session: rep.Header.Get(api.HeaderSession)}
+	var noETag, noCreated, noVersion error
+	out.Revision, _, noETag = api.ParseETag(rep.Header.Get("ETag"))
+	out.Created, noCreated = api.ParseNumber(rep.Header.Get(api.HeaderCreated))
+	out.Version, noVersion = api.ParseNumber(rep.Header.Get(api.HeaderVersion))
+	return out, errors.Join(noETag, noCreated, noVersion)
 }
 
 func entry(e api.Entry) (Entry, error) {

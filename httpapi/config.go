@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"strconv"
 
 	"github.com/prytany/prytany/httpapi/internal/reply"
 	"github.com/prytany/prytany/internal/api"
@@ -71,11 +70,7 @@ func (c *call) getEntry() error {
 	}
 	// The value may be a web page. It must not run as one of this origin.
 	h["Content-Security-Policy"] = sandbox
-	c.set(api.HeaderCreated, strconv.FormatUint(e.Created, 10))
-	c.set(api.HeaderVersion, strconv.FormatUint(e.Version, 10))
-	if e.Session != "" {
-		c.set(api.HeaderSession, e.Session)
-	}
+	reply.Around(h, &e)
 	return c.send(http.StatusOK, orDefault(e.ContentType, api.TypeBytes), e.Value)
 }
 

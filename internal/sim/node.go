@@ -386,21 +386,11 @@ func (s *storage) Save(updates []paxos.Update) error {
 func (s *storage) SaveSnapshot(g paxos.GroupID, snap paxos.Snapshot) error {
 	n := (*node)(s)
 	count, applied := machine.Mark(snap.Data)
-	n.w.oracleOf(g).Snapshot(n.who(), n.replaces(g), snap, count, applied)
+	n.w.oracleOf(g).Snapshot(n.who(), n.disk.Volume(g).Replaced(n.snapped[g]), snap, count, applied)
 	n.snapped[g] = true
 	n.w.stats.Snapshots++
 	n.fetched(g, snap.Slot)
 	return n.write(nil, true, func() error { return n.disk.SaveSnapshot(g, snap) })
-}
-
-// replaces returns the slot of the snapshot in whose place another comes. One that stands
-// alone, of a process that died before it made a group of it, nobody knows of any more.
-func (n *node) replaces(g paxos.GroupID) paxos.Slot {
-	v := n.disk.Volume(g)
-	if !v.Saved && !n.snapped[g] {
-		return 0
-	}
-	return v.Snapshot
 }
 
 // LoadSnapshot implements [replica.Storage].

@@ -90,8 +90,8 @@ func TestALoneSnapshot(t *testing.T) {
 		saved, own bool
 		want       paxos.Slot
 	}{{false, false, 0}, {false, true, 82}, {true, false, 82}} {
-		n.disk.Volume(g).Saved, n.snapped[g] = tt.saved, tt.own
-		if got := n.replaces(g); got != tt.want {
+		n.disk.Volume(g).Saved = tt.saved
+		if got := n.disk.Volume(g).Replaced(tt.own); got != tt.want {
 			t.Errorf("of a group: %v, of this process: %v: slot %d, want %d", tt.saved, tt.own, got, tt.want)
 		}
 	}

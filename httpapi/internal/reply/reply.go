@@ -8,6 +8,8 @@ package reply
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prytany/prytany/internal/api"
@@ -176,6 +178,15 @@ func Entry(e locks.Entry) api.Entry {
 	}
 	out.Value, out.ValueBase64 = api.EncodeValue(e.Value)
 	return out
+}
+
+// Around says in h what an answer that is the value alone leaves out.
+func Around(h http.Header, e *locks.Entry) {
+	numbers := [2]string{strconv.FormatUint(e.Created, 10), strconv.FormatUint(e.Version, 10)}
+	h[api.HeaderCreated], h[api.HeaderVersion] = numbers[:1:1], numbers[1:]
+	if e.Session != "" {
+		h[api.HeaderSession] = []string{e.Session}
+	}
 }
 
 // HeldBy returns why one lock was not to be had.

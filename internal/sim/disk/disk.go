@@ -51,6 +51,16 @@ func (d *Disk) Volume(g paxos.GroupID) *Volume {
 	return v
 }
 
+// Replaced returns the slot of the snapshot in whose place another comes. own says that the
+// running process has saved one. One that stands alone, of a process that died before it made
+// a group of it, nobody knows of any more.
+func (v *Volume) Replaced(own bool) paxos.Slot {
+	if !v.Saved && !own {
+		return 0
+	}
+	return v.Snapshot
+}
+
 // Groups lists the groups that have anything saved, in order.
 func (d *Disk) Groups() (out []paxos.GroupID, err error) {
 	for _, g := range slices.Sorted(maps.Keys(d.groups)) {

@@ -173,9 +173,12 @@ func (b *base) measure(ctx context.Context, name string, t task) (err error) {
 		return err
 	}
 	line := newLine(b.app)
+	work, end := lingering(ctx)
+	defer end()
 	res, err := load.Run(ctx, load.Plan{
 		Workers: b.settings.clients, Rate: b.rate, Warmup: b.warmup, Duration: b.duration,
-		Kinds: t.kinds(), Do: t.do, Unclear: unclear,
+		Kinds: t.kinds(), Unclear: unclear,
+		Do:       func(_ context.Context, worker, n int) (int, error) { return t.do(work, worker, n) },
 		Progress: func(p load.Progress) { line.show(b.settings, p) },
 	})
 	line.end()
@@ -198,6 +201,14 @@ func (b *base) measure(ctx context.Context, name string, t task) (err error) {
 		return err
 	}
 	return rep.verdict(res)
+}
+
+// lingering is ctx, and lasts a little longer: what is under way when somebody stops it comes
+// to its end, or it could be done after all was removed.
+func lingering(ctx context.Context) (context.Context, context.CancelFunc) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, cancel) })
+	return work, func() { stop(); cancel() }
 }
 
 // tidy removes what was written, also after a signal.

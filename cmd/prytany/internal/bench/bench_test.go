@@ -104,7 +104,10 @@ func (l *liar) get(w http.ResponseWriter, key string) {
 		}
 		e.Value = l.entries[key[:len(key)-1]+"1"].Value
 	}
-	answer(w, e)
+	w.Header().Set("ETag", api.FormatETag(e.Revision))
+	w.Header().Set(api.HeaderCreated, "1")
+	w.Header().Set(api.HeaderVersion, fmt.Sprint(e.Version))
+	_, _ = io.WriteString(w, *e.Value)
 }
 
 // runAgainst runs a command against a liar.
