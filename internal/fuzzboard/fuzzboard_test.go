@@ -35,15 +35,12 @@ PASS
 }
 
 func TestFind(t *testing.T) {
-	root := t.TempDir()
-	for name, text := range map[string]string{
+	root := tree(t, map[string]string{
 		"a/b/x_test.go":        "package b\nfunc FuzzOne(f *testing.F) {}\nfunc (x T) FuzzMethod(f *testing.F) {}\nfunc FuzzHelper(t *testing.T) {}\n",
 		"a/y_test.go":          "package a\nfunc FuzzTwo(f *testing.F) {}\n",
 		"a/y.go":               "package a\nfunc FuzzNoTest(f *testing.F) {}\n",
 		"a/testdata/z_test.go": "package a\nfunc FuzzData(f *testing.F) {}\n",
-	} {
-		write(t, filepath.Join(root, name), text)
-	}
+	})
 	got, err := find(root, regexp.MustCompile(""))
 	if want := []target{{"a", "FuzzTwo"}, {"a/b", "FuzzOne"}}; err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("find = %v, %v; want %v", got, err, want)
@@ -99,15 +96,12 @@ func TestQuickest(t *testing.T) {
 
 // TestARunThatFails runs a target of a module of its own that cannot pass.
 func TestARunThatFails(t *testing.T) {
-	root := t.TempDir()
-	for name, text := range map[string]string{
+	root := tree(t, map[string]string{
 		"go.mod":       "module example.org/m\n",
 		"p/p.go":       "package p\nfunc Bad(b []byte) bool { return len(b) > 0 }\n",
 		"p/p_test.go":  "package p\nimport \"testing\"\nfunc FuzzBad(f *testing.F) {\n\tf.Add([]byte(nil))\n\tf.Fuzz(func(t *testing.T, b []byte) {\n\t\tif Bad(b) { t.Fatal(\"bad\") }\n\t})\n}\n",
 		"p/ok_test.go": "package p\nimport \"testing\"\nfunc FuzzGood(f *testing.F) { f.Fuzz(func(t *testing.T, b []byte) { Bad(b) }) }\n",
-	} {
-		write(t, filepath.Join(root, name), text)
-	}
+	})
 	w := &workshop{root: root, module: "example.org/m", cache: t.TempDir(), bin: t.TempDir()}
 	bad, err := w.fuzz(t.Context(), target{"p", "FuzzBad"}, "1000x", 1)
 	if err != nil || bad.Failures != 1 || !strings.Contains(bad.line(), "testdata/fuzz/FuzzBad/") {
@@ -121,15 +115,12 @@ func TestARunThatFails(t *testing.T) {
 
 // TestAFailureBeforeOneThatCannotBeRun is in the account all the same.
 func TestAFailureBeforeOneThatCannotBeRun(t *testing.T) {
-	root := t.TempDir()
-	for name, text := range map[string]string{
+	root := tree(t, map[string]string{
 		"go.mod":      "module example.org/m\n\ngo 1.26\n",
 		"p/p.go":      "package p\n",
 		"p/p_test.go": "package p\nimport \"testing\"\nfunc FuzzBad(f *testing.F) {\n\tf.Add([]byte(\"x\"))\n\tf.Fuzz(func(t *testing.T, b []byte) {\n\t\tif len(b) > 0 { t.Fatal(\"bad\") }\n\t})\n}\n",
 		"q/q_test.go": "package q\nimport \"testing\"\nfunc FuzzBroken(f *testing.F) { undefined() }\n",
-	} {
-		write(t, filepath.Join(root, name), text)
-	}
+	})
 	t.Chdir(root)
 	path := filepath.Join(root, "ledger.json")
 	o := options{time: "100x", only: regexp.MustCompile(""), parallel: 1, ledger: path}
@@ -141,13 +132,18 @@ func TestAFailureBeforeOneThatCannotBeRun(t *testing.T) {
 	}
 }
 
-// write writes a file, and the directories above it.
-func write(t *testing.T, path, text string) {
+// tree returns a directory with files, by name, and the directories above them.
+func tree(t *testing.T, files map[string]string) (root string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
+	root = t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	return root
 }
