@@ -125,7 +125,10 @@ func TestDatagramsReplaceAConnectionThatStruggles(t *testing.T) {
 	}
 	a.reaches(t, b, 3)
 	p.open()
-	eventually(t, "the detour ends", func() bool { return !a.known(b.id).detour.open.Load() })
+	eventually(t, "the detour ends", func() bool {
+		a.Send(b.id, packet(3)) // as heartbeats are
+		return !a.known(b.id).detour.open.Load()
+	})
 	before := a.Datagrams().Sent
 	a.reaches(t, b, 4)
 	if got := a.Datagrams().Sent; got != before {
@@ -161,6 +164,7 @@ func TestWhatCountsAsAStall(t *testing.T) {
 		after time.Duration
 		p     progress
 		want  bool
+		wrote time.Duration // before the look; 0: nothing was written since the last one
 	}
 	waits := func(acked uint64) progress { return progress{waits: true, acked: acked} }
 	far := progress{waits: true, rtt: 100 * time.Millisecond}
@@ -168,19 +172,26 @@ func TestWhatCountsAsAStall(t *testing.T) {
 		name  string
 		looks []look
 	}{
-		{"idle", []look{{0, progress{}, false}, {time.Hour, progress{}, false}}},
-		{"first sight", []look{{0, progress{}, false}, {time.Hour, waits(0), false}}},
-		{"busy", []look{{0, waits(1), false}, {stallTime, waits(2), false}, {stallTime, waits(3), false}}},
-		{"stuck", []look{{0, waits(1), false}, {stallTime, waits(1), true}, {0, waits(2), false}, {stallTime, waits(2), true}}},
-		{"emptied between", []look{{0, waits(1), false}, {stallTime, progress{acked: 1}, false}, {0, waits(1), false}}},
-		{"timed out", []look{{0, progress{waits: true, backoff: true}, true}}},
-		{"far away", []look{{0, far, false}, {2 * stallTime, far, false}, {200 * time.Millisecond, far, true}}},
+		{"idle", []look{{0, progress{}, false, 0}, {time.Hour, progress{}, false, 0}}},
+		{"first sight", []look{{0, progress{}, false, 0}, {time.Hour, waits(0), false, 0}}},
+		{"busy", []look{{0, waits(1), false, 0}, {stallTime, waits(2), false, 0}, {stallTime, waits(3), false, 0}}},
+		{"stuck", []look{{0, waits(1), false, 0}, {stallTime, waits(1), true, 0}, {0, waits(2), false, 0}, {stallTime, waits(2), true, 0}}},
+		{"emptied between", []look{{0, waits(1), false, 0}, {stallTime, progress{acked: 1}, false, 0}, {0, waits(1), false, 0}}},
+		{"timed out", []look{{0, progress{waits: true, backoff: true}, true, 0}}},
+		{"far away", []look{{0, far, false, 0}, {2 * stallTime, far, false, 0}, {200 * time.Millisecond, far, true, 0}}},
+		{"at the second look", []look{{0, progress{}, false, 0}, {stallTime - 1, waits(0), false, stallTime - 2}, {2, waits(0), true, 0}}},
+		{"written long ago", []look{{0, progress{}, false, 0}, {time.Hour, waits(0), true, stallTime}}},
+		{"the last of many", []look{{0, progress{}, false, 0}, {time.Hour, waits(7), false, stallTime}}},
 	} {
 		var s staller
 		now := time.Now()
 		for i, l := range tt.looks {
 			now = now.Add(l.after)
-			if got := s.stalls(l.p, now); got != l.want {
+			var wrote time.Time
+			if l.wrote > 0 {
+				wrote = now.Add(-l.wrote)
+			}
+			if got := s.stalls(l.p, now, wrote); got != l.want {
 				t.Errorf("%s: look %d says %v; want %v", tt.name, i, got, l.want)
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -43,8 +42,8 @@ type link struct {
 	lane  lane
 	queue queue
 
-	told    uint64       // the position that the connection has carried last; of serve
-	writing atomic.Int64 // when the write under way began, Unix ns; 0: none
+	told    uint64 // the position that the connection has carried last; of serve
+	lookout lookout
 
 	redial atomic.Bool   // dial even if nothing waits: a connection was lost
 	up     atomic.Bool   // established
@@ -241,15 +240,12 @@ func (l *link) serve(ctx context.Context, conn net.Conn) error {
 		}
 		cancel(err)
 	}()
-	var watcher sync.WaitGroup
-	if l.lane == control && l.t.cfg.Datagrams != nil {
-		watcher.Go(func() { l.watch(ctx, conn) })
-	}
+	l.lookout.turn(conn)
 	defer func() {
+		l.lookout.turn(nil)
 		closeConn(conn)
 		cancel(nil)
 		<-watched
-		watcher.Wait()
 	}()
 	var buf []byte
 	l.told = 0
@@ -282,9 +278,9 @@ func (l *link) flush(conn net.Conn, buf []byte) ([]byte, error) {
 		if l.t.cfg.Allowed(l.peer.id) {
 			packets := l.vouched(h.packets)
 			buf = codec.AppendRawFrame(buf[:0], packets)
-			l.writing.Store(time.Now().UnixNano())
+			l.lookout.begins()
 			err := write(conn, buf)
-			l.writing.Store(0)
+			l.lookout.ends()
 			if err != nil {
 				l.queue.free(h)
 				l.t.dropped.Add(uint64(len(h.packets) + l.queue.clear()))

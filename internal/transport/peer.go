@@ -3,6 +3,7 @@ package transport
 import (
 	"sync"
 
+	"github.com/prytany/prytany/paxos/replica"
 	"github.com/prytany/prytany/synod"
 )
 
@@ -48,6 +49,18 @@ func newPeer(t *Transport, id synod.NodeID) *peer {
 		}
 	}
 	return p
+}
+
+// relieved hands p, encoded, to the detour if the control connection stalls. It reports whether
+// that connection needs no copy.
+func (p *peer) relieved(packet replica.Packet, encoded []byte, urgent bool) bool {
+	if p.t.cfg.Datagrams == nil {
+		return false
+	}
+	if stalled, ok := p.links[control].lookout.look(); ok {
+		p.detour.judged(stalled)
+	}
+	return p.detour.open.Load() && p.detour.send(packet, encoded, urgent)
 }
 
 // established notes that a connection to or from the peer is there.

@@ -1,13 +1,14 @@
 package transport
 
 import (
-	"context"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	// stallEvery is how often a control connection is looked at.
+	// stallEvery is how often a control connection is looked at, at most.
 	stallEvery = 30 * time.Millisecond
 	// stallTime is how long, beside two round trips, a connection may deliver
 	// nothing of what it was given. Acknowledgements are delayed by up to 40 ms.
@@ -28,10 +29,14 @@ type staller struct {
 	since time.Time // something waits, and nothing was acknowledged; or zero
 }
 
-func (s *staller) stalls(p progress, now time.Time) bool {
+// stalls is shown p at now. wrote is when something was written first since it was shown
+// something last; zero if nothing was.
+func (s *staller) stalls(p progress, now, wrote time.Time) bool {
 	switch {
 	case !p.waits:
 		s.since = time.Time{}
+	case s.since.IsZero() && p.acked == s.acked && !wrote.IsZero():
+		s.since = wrote // nothing waited before that, and nothing was acknowledged since
 	case s.since.IsZero() || p.acked != s.acked:
 		s.since = now
 	}
@@ -39,23 +44,63 @@ func (s *staller) stalls(p progress, now time.Time) bool {
 	return p.waits && (p.backoff || now.Sub(s.since) >= stallTime+2*p.rtt)
 }
 
-// watch tells the detour whether conn stalls, until ctx ends.
-func (l *link) watch(ctx context.Context, conn net.Conn) {
-	var s staller
-	ticker := time.NewTicker(stallEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		now := time.Now()
-		begun := l.writing.Load()
-		stalled := begun != 0 && now.UnixNano()-begun >= int64(stallTime)
-		if p, ok := progressOf(conn); ok {
-			stalled = s.stalls(p, now) || stalled
-		}
-		l.peer.detour.judged(stalled)
+// A lookout watches a connection for whoever has something to send on it: only then
+// does it matter whether it stalls, and heartbeats see to it that there is something
+// often enough. A timer of its own would wake the process more often than all of them.
+type lookout struct {
+	conn    atomic.Pointer[net.Conn] // nil: there is none to look at
+	wrote   atomic.Int64             // when the first write since the last look began, Unix ns; 0: there was none
+	writing atomic.Int64             // when the write under way began, Unix ns; 0: none
+
+	mu      sync.Mutex
+	last    time.Time // look
+	staller staller
+}
+
+// turn has o watch conn from now on, or nothing if that is nil.
+func (o *lookout) turn(conn net.Conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.staller = staller{}
+	o.wrote.Store(0)
+	if conn == nil {
+		o.conn.Store(nil)
+		return
 	}
+	o.conn.Store(&conn)
+}
+
+// begins notes that a write begins.
+func (o *lookout) begins() {
+	now := time.Now().UnixNano()
+	o.writing.Store(now)
+	o.wrote.CompareAndSwap(0, now)
+}
+
+// ends notes that it has ended.
+func (o *lookout) ends() { o.writing.Store(0) }
+
+// look says whether the connection stalls; ok is false if it was looked at a moment ago,
+// or there is none.
+func (o *lookout) look() (stalled, ok bool) {
+	conn := o.conn.Load()
+	if conn == nil || !o.mu.TryLock() {
+		return false, false
+	}
+	defer o.mu.Unlock()
+	now := time.Now()
+	if now.Sub(o.last) < stallEvery {
+		return false, false
+	}
+	o.last = now
+	begun := o.writing.Load()
+	stalled = begun != 0 && now.UnixNano()-begun >= int64(stallTime)
+	var wrote time.Time
+	if at := o.wrote.Swap(0); at != 0 {
+		wrote = now.Add(time.Duration(at - now.UnixNano()))
+	}
+	if p, known := progressOf(*conn); known {
+		stalled = o.staller.stalls(p, now, wrote) || stalled
+	}
+	return stalled, true
 }

@@ -248,7 +248,7 @@ func (t *Transport) Send(to synod.NodeID, p replica.Packet) {
 		return
 	}
 	lane := t.lane(p, len(encoded))
-	if lane == control && peer.detour.open.Load() && peer.detour.send(p, encoded, urgent) {
+	if lane == control && peer.relieved(p, encoded, urgent) {
 		return
 	}
 	if !peer.links[lane].queue.push(encoded, urgent) {

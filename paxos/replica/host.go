@@ -60,6 +60,7 @@ type Host struct {
 	well      leader.Health
 	leadAt    time.Duration // when node wants its Tick
 	tickAt    time.Duration // when groups and machines get theirs
+	slack     time.Duration // by how much that may be late
 	pending   []*request    // all unanswered ones by deadline, among answered ones
 	forwards  map[uint64]*request
 	forwardID uint64
@@ -198,7 +199,7 @@ func (h *Host) ring() {
 func (h *Host) Run(ctx context.Context) error {
 	defer h.saves.Wait()
 	defer h.Close()
-	h.clock = h.cfg.Clock
+	h.clock, h.slack = h.cfg.Clock, h.cfg.TickEvery/tickSlack
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

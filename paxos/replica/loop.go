@@ -16,6 +16,7 @@ const (
 	maxTurns   = 64   // turns in one Poll
 
 	showEvery = 20                     // ticks between two updates of Status without news
+	tickSlack = 5                      // Run lets a tick be late by so large a part of TickEvery: something else wakes it before
 	soonest   = 100 * time.Microsecond // the soonest that Poll asks to be called again with nothing to do
 )
 
@@ -45,7 +46,7 @@ func (h *Host) Poll(now time.Duration) (next time.Duration, err error) {
 	if more || len(h.births)+len(h.touched) > 0 {
 		return h.now, nil
 	}
-	return max(min(h.tickAt, h.leadAt), h.now+soonest), nil
+	return max(min(h.tickAt+h.slack, h.leadAt), h.now+soonest), nil
 }
 
 // turns lets groups act for as long as one wants to, within bounds.

@@ -105,11 +105,8 @@ func (h *Host) tell(f func()) {
 // written. It has size bytes.
 func (h *Host) saved(g *group, slot paxos.Slot, size int) {
 	g.stateBytes = size
-	keep := paxos.Slot(1)
-	if tail := paxos.Slot(h.cfg.TailSlots); slot > tail {
-		keep = slot - tail + 1
-	}
-	g.core.Compact(slot, keep, &g.out)
+	tail := paxos.Slot(h.cfg.TailSlots)
+	g.core.Compact(slot, max(slot, tail)-tail+1, &g.out)
 	h.touch(g)
 }
 
