@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"strings"
 
 	"github.com/prytany/prytany/synod"
 )
@@ -39,15 +40,19 @@ func EncodeBatch(origin synod.Ballot, cmds [][]byte) synod.Value {
 	for _, c := range cmds {
 		n += len(c) + binary.MaxVarintLen32
 	}
-	b := append(make([]byte, 0, n), byte(KindBatch))
-	b = binary.AppendUvarint(b, origin.Round)
-	b = binary.AppendUvarint(b, uint64(origin.Member))
-	b = binary.AppendUvarint(b, uint64(len(cmds)))
+	var b strings.Builder // which becomes a string without being copied
+	b.Grow(n)
+	b.WriteByte(byte(KindBatch))
+	var room [binary.MaxVarintLen64]byte
+	number := func(n uint64) { b.Write(binary.AppendUvarint(room[:0], n)) }
+	number(origin.Round)
+	number(uint64(origin.Member))
+	number(uint64(len(cmds)))
 	for _, c := range cmds {
-		b = binary.AppendUvarint(b, uint64(len(c)))
-		b = append(b, c...)
+		number(uint64(len(c)))
+		b.Write(c)
 	}
-	return synod.Value(b)
+	return synod.Value(b.String())
 }
 
 // EncodeStop returns the stop-sign that seals a configuration; next follows.

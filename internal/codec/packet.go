@@ -60,6 +60,30 @@ func AppendPacket(dst []byte, p replica.Packet) []byte {
 	panic(fmt.Sprintf("codec: unknown message %T", p.Msg))
 }
 
+// Room is about how many bytes AppendPacket appends, rather too many than too few.
+func Room(p replica.Packet) int {
+	const usual, each = 96, 8 // bytes of most packets, and of a length
+	n := usual
+	values := func(vs []synod.Value) {
+		for _, v := range vs {
+			n += len(v) + each
+		}
+	}
+	switch m := p.Msg.(type) {
+	case paxos.Accept:
+		values(m.Values)
+	case paxos.Learned:
+		values(m.Values)
+	case paxos.SnapshotChunk:
+		n += len(m.Data)
+	case replica.Forward:
+		n += len(m.Payload)
+	case replica.Answer:
+		n += len(m.Payload)
+	}
+	return n
+}
+
 func appendPaxos(b []byte, m paxos.Message) []byte {
 	switch m := m.(type) {
 	case paxos.Prepare:

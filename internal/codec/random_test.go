@@ -175,6 +175,9 @@ func TestRandomRecordsSurvive(t *testing.T) {
 			t.Fatalf("got %+v, %v; want %+v", got, err, h)
 		}
 		v := s.vote()
+		if one, two := AppendVoteRecord([]byte("before"), v), AppendRecord([]byte("before"), AppendVote(nil, v)); !bytes.Equal(one, two) {
+			t.Fatalf("two ways to one record differ: %x and %x", one, two)
+		}
 		if got, err := DecodeVote(AppendVote(nil, v)); err != nil || got != v {
 			t.Fatalf("got %+v, %v; want %+v", got, err, v)
 		}

@@ -19,6 +19,14 @@ func AppendRecord(dst, content []byte) []byte {
 	return append(dst, content...)
 }
 
+// AppendVoteRecord appends the record whose content AppendVote would append.
+func AppendVoteRecord(dst []byte, v paxos.SlotVote) []byte {
+	at := len(dst)
+	dst = appendVote(append(dst, Version, 0, 0, 0, 0), v)
+	binary.LittleEndian.PutUint32(dst[at+1:], Checksum(dst[at+recordHead:]))
+	return dst
+}
+
 // OpenRecord checks a record and returns its content, aliasing b. Errors:
 // ErrCorrupt, ErrVersion.
 func OpenRecord(b []byte) ([]byte, error) {

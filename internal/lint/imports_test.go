@@ -122,6 +122,7 @@ var doors = map[string][]string{
 	"go.etcd.io/bbolt":                    {"internal/storage"},
 	"github.com/gorilla/mux":              {"httpapi"},
 	"github.com/prometheus":               {"internal/obs"},
+	"github.com/cespare/xxhash/v2":        {"httpapi/internal/check"},
 	"github.com/spf13/cobra":              {"cmd/*"},
 	"github.com/spf13/pflag":              {"cmd/*"},
 	"github.com/knadh/koanf":              {"cmd/*"},

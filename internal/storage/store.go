@@ -117,6 +117,7 @@ type Store struct {
 	swept   sweep
 	dying   string // the file of a snapshot that Sweep removes; "" if there is none
 	opening opening
+	room    []byte // for the records of one Save
 	failure sync.Mutex
 	failed  error // the first failed write; sticks. Guarded by failure
 }

@@ -23,6 +23,9 @@ const (
 	rootIndex = 0
 )
 
+// keepRoom bounds the room for records that is kept between two writes, in bytes.
+const keepRoom = 4 << 20
+
 // A groupFile is what the store knows of one group's records.
 type groupFile struct {
 	id     paxos.GroupID
@@ -314,6 +317,9 @@ func (s *Store) Save(updates []paxos.Update) error {
 	if err := s.broken(); err != nil {
 		return err
 	}
+	if s.room = s.room[:0]; cap(s.room) > keepRoom {
+		s.room = nil
+	}
 	var logs []entry
 	for _, u := range updates {
 		if !u.Dirty {
@@ -368,16 +374,24 @@ func (s *Store) writable(u paxos.Update) (*groupFile, error) {
 	return f, nil
 }
 
-// update changes f by u and returns the records to write.
+// update changes f by u and returns the records to write. They are good until the next Save.
 func (s *Store) update(f *groupFile, u paxos.Update) []entry {
 	resum := u.Header.Trimmed != f.header.Trimmed
 	f.header = u.Header
 	// The header is kept beyond this call; the caller owns its slices.
 	f.header.Membership.Voters = slices.Clone(u.Header.Membership.Voters)
 	logs := make([]entry, 0, len(u.Votes)+2) // header, root
+	room := 0
+	for _, v := range u.Votes {
+		const beside = 64 // bytes of a record, its value left out
+		room += len(v.Vote.Value) + beside
+	}
+	s.room = slices.Grow(s.room, room)
 	for _, v := range u.Votes {
 		at := index(f.id, v.Slot)
-		record := sealed(codec.AppendVote(nil, v))
+		from := len(s.room)
+		s.room = codec.AppendVoteRecord(s.room, v)
+		record := s.room[from:len(s.room):len(s.room)]
 		logs = append(logs, entry{at, v.Vote.Ballot.Pack(), record})
 		now := mark(at, record)
 		if v.Slot >= f.header.Trimmed {

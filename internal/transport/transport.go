@@ -233,8 +233,7 @@ func (t *Transport) Send(to synod.NodeID, p replica.Packet) {
 	if !t.cfg.Allowed(to) || t.registry.rolledBack.Load() {
 		return
 	}
-	const usual = 96 // bytes of most packets
-	encoded := codec.AppendPacket(make([]byte, 0, usual), p)
+	encoded := codec.AppendPacket(make([]byte, 0, codec.Room(p)), p)
 	if len(encoded) > maxPacket {
 		t.dropped.Add(1)
 		t.warn.warn(fmt.Sprintf("size %T", p.Msg), "packet is larger than a frame may be, dropped",

@@ -1,19 +1,30 @@
 package check
 
 import (
+	"encoding/binary"
 	"io"
 	"strconv"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // ReadAll is [io.ReadAll] of what should be so long; -1 if nobody said. A client
-// that only says it sends much takes no memory for it.
+// that only says it sends much takes little memory for it: there is room for four times
+// what has come.
 func ReadAll(r io.Reader, length int64) ([]byte, error) {
-	const believed = 4 << 10
-	if length < 0 || length > believed {
+	const believed, factor = 4 << 10, 4
+	if length < 0 {
 		return io.ReadAll(r)
 	}
-	b := make([]byte, 0, length+1) // one more, to read the end into
-	for len(b) < cap(b) {
+	length++ // one more, to read the end into
+	b := make([]byte, 0, min(length, believed))
+	for {
+		if len(b) == cap(b) {
+			if int64(len(b)) >= length {
+				break
+			}
+			b = append(make([]byte, 0, min(length, factor*int64(cap(b)))), b...)
+		}
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		switch {
@@ -37,8 +48,12 @@ func NewSum() Sum { return 14695981039346656037 }
 // Add returns the sum with one more part.
 func (h Sum) Add(s string) Sum { return part(h, s) }
 
-// AddBytes is Add.
-func (h Sum) AddBytes(b []byte) Sum { return part(h, b) }
+// AddBytes returns the sum with one more part, which may be large: of that it has the
+// XXH64, which takes eight bytes at a time.
+func (h Sum) AddBytes(b []byte) Sum {
+	var room [8]byte
+	return part(h, binary.BigEndian.AppendUint64(room[:0], xxhash.Sum64(b)))
+}
 
 func part[T string | []byte](h Sum, s T) Sum {
 	var room [20]byte

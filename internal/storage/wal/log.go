@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -137,6 +138,7 @@ func (l *Log) write(records []Record) error {
 	if err != nil {
 		return err
 	}
+	l.payload = slices.Grow(l.payload, own-len(l.deletes))
 	for _, r := range records {
 		at := len(l.payload)
 		l.payload = appendPut(l.payload, r.Key, r.Value)
@@ -171,7 +173,7 @@ func (l *Log) append(kind byte) error {
 		h.tail = l.told // what the tail still has may be in the frame after the seal
 	}
 	if n := pagesFor(len(l.payload)) * pageSize; cap(l.pages) < n {
-		l.pages = aligned(n)
+		l.pages = aligned(max(n, min(2*cap(l.pages), keepFrames)))
 	}
 	l.pages = appendFrame(l.pages[:0], place{l.id, l.head.number, l.page}, h, l.payload)
 	if _, err := l.head.file.WriteAt(l.pages, int64(l.page)*pageSize); err != nil {
