@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"math/bits"
 	"strings"
 
 	"github.com/prytany/prytany/synod"
@@ -36,9 +37,9 @@ var ErrBadValue = errors.New("paxos: malformed value")
 // EncodeBatch returns the value of a batch of commands first proposed in
 // ballot origin. With its slot, origin makes every batch distinct.
 func EncodeBatch(origin synod.Ballot, cmds [][]byte) synod.Value {
-	n := 1 + 4*binary.MaxVarintLen64
+	n := 1 + sizeUvarint(origin.Round) + sizeUvarint(uint64(origin.Member)) + sizeUvarint(uint64(len(cmds)))
 	for _, c := range cmds {
-		n += len(c) + binary.MaxVarintLen32
+		n += sizeUvarint(uint64(len(c))) + len(c)
 	}
 	var b strings.Builder // which becomes a string without being copied
 	b.Grow(n)
@@ -54,6 +55,9 @@ func EncodeBatch(origin synod.Ballot, cmds [][]byte) synod.Value {
 	}
 	return synod.Value(b.String())
 }
+
+// sizeUvarint is how many bytes [binary.AppendUvarint] appends.
+func sizeUvarint(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
 
 // EncodeStop returns the stop-sign that seals a configuration; next follows.
 // next.Start is not encoded: it is the slot in which the stop-sign is chosen.

@@ -60,7 +60,8 @@ func AppendPacket(dst []byte, p replica.Packet) []byte {
 	panic(fmt.Sprintf("codec: unknown message %T", p.Msg))
 }
 
-// Room is about how many bytes AppendPacket appends, rather too many than too few.
+// Room is about how many bytes AppendPacket appends: rather too many than too few for
+// messages that carry values or data, and for others as much as they usually take.
 func Room(p replica.Packet) int {
 	const usual, each = 96, 8 // bytes of most packets, and of a length
 	n := usual

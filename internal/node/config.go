@@ -62,7 +62,7 @@ type Config struct {
 
 	// Timing is the failure detector's; see leader.Config for the defaults.
 	Timing leader.Config
-	// TickEvery is the length of a protocol tick. 0 means 50 ms.
+	// TickEvery is the length of a protocol tick, which may be late by a fifth of it. 0 means 50 ms.
 	TickEvery time.Duration
 	// LeaseReads lets this node, while it leads, answer reads without asking a
 	// quorum, for as long as a quorum is bound to it by its leases. It rests on

@@ -317,9 +317,11 @@ func (s *Store) Save(updates []paxos.Update) error {
 	if err := s.broken(); err != nil {
 		return err
 	}
-	if s.room = s.room[:0]; cap(s.room) > keepRoom {
-		s.room = nil
-	}
+	defer func() {
+		if s.room = s.room[:0]; cap(s.room) > keepRoom {
+			s.room = nil
+		}
+	}()
 	var logs []entry
 	for _, u := range updates {
 		if !u.Dirty {
@@ -374,7 +376,7 @@ func (s *Store) writable(u paxos.Update) (*groupFile, error) {
 	return f, nil
 }
 
-// update changes f by u and returns the records to write. They are good until the next Save.
+// update changes f by u and returns the records to write. They are good until Save returns.
 func (s *Store) update(f *groupFile, u paxos.Update) []entry {
 	resum := u.Header.Trimmed != f.header.Trimmed
 	f.header = u.Header

@@ -153,7 +153,10 @@ func (d *detour) run(ctx context.Context) {
 			return
 		case <-d.queue.ready:
 		}
-		addr, sent := d.flush()
+		addr, sent := d.haul()
+		for _, b := range sent {
+			d.write(b, addr)
+		}
 		timer.Reset(detourPause)
 		select {
 		case <-ctx.Done():
@@ -166,8 +169,9 @@ func (d *detour) run(ctx context.Context) {
 	}
 }
 
-// flush sends what is queued, and returns what it has sent to which address.
-func (d *detour) flush() (addr netip.AddrPort, sent [][]byte) {
+// haul returns the datagrams that carry what is queued, and where they go. They are
+// written without the lock, which Send takes and may not wait for.
+func (d *detour) haul() (addr netip.AddrPort, out [][]byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.cookie == 0 || !time.Now().Before(d.until) {
@@ -186,15 +190,14 @@ func (d *detour) flush() (addr netip.AddrPort, sent [][]byte) {
 	for len(rest) > 0 {
 		d.seq++
 		b, n := appendDatagram(nil, datagram{d.t.cfg.Self, d.t.cfg.Incarnation, d.cookie, d.seq}, rest)
-		d.write(b, d.addr)
 		d.t.datagrams.meter.sentPackets.Add(uint64(2 * n)) // see run
-		sent, rest = append(sent, b), rest[n:]
+		out, rest = append(out, b), rest[n:]
 	}
-	return d.addr, sent
+	return d.addr, out
 }
 
 func (d *detour) write(b []byte, to netip.AddrPort) {
-	if !d.t.cfg.Allowed(d.peer.id) {
+	if !d.t.cfg.Allowed(d.peer.id) || d.t.registry.rolledBack.Load() {
 		return
 	}
 	if _, err := d.t.cfg.Datagrams.WriteToUDPAddrPort(b, to); err == nil { // else it is lost like any other
@@ -216,14 +219,15 @@ func (d *detour) established(addr netip.AddrPort, cookie uint64) {
 	d.stuck.Store(false)
 }
 
-// judged notes whether the established connection is stalled at present.
+// judged notes whether the established connection is stalled at present. It does not wait
+// for long: Send calls it.
 func (d *detour) judged(stalled bool) {
 	if !stalled && !d.open.Load() {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.cookie == 0 {
+	if d.cookie == 0 || !d.up { // the look was at a connection that has gone since
 		return
 	}
 	now := time.Now()

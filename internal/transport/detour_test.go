@@ -129,6 +129,7 @@ func TestDatagramsReplaceAConnectionThatStruggles(t *testing.T) {
 		a.Send(b.id, packet(3)) // as heartbeats are
 		return !a.known(b.id).detour.open.Load()
 	})
+	time.Sleep(4 * detourPause) // each datagram is sent twice
 	before := a.Datagrams().Sent
 	a.reaches(t, b, 4)
 	if got := a.Datagrams().Sent; got != before {
@@ -196,6 +197,62 @@ func TestWhatCountsAsAStall(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTheLookout walks through looks at one connection and at the next.
+func TestTheLookout(t *testing.T) {
+	var p progress
+	asked := 0
+	o := lookout{ask: func(net.Conn) (progress, bool) { asked++; return p, true }, began: time.Now()}
+	now := o.began.Add(time.Hour)
+	check := func(what string, after time.Duration, wantStalled, wantOK bool) {
+		t.Helper()
+		now = now.Add(after)
+		if stalled, ok := o.look(now); stalled != wantStalled || ok != wantOK {
+			t.Errorf("%s: stalls %v, looked %v; want %v, %v", what, stalled, ok, wantStalled, wantOK)
+		}
+	}
+	write := func(at time.Time) { o.wrote.CompareAndSwap(0, int64(at.Sub(o.began))) }
+	check("no connection", 0, false, false)
+	here, there := net.Pipe()
+	defer func() { closeConn(here); closeConn(there) }()
+	o.turn(here)
+	check("nothing waits", 0, false, true)
+	check("a moment later", stallEvery-1, false, false)
+	write(now)
+	p.waits = true
+	check("written at once after a look", stallTime-stallEvery, false, true)
+	check("for too long", stallEvery+1, true, true)
+	p.acked = 5
+	check("it moves", stallEvery, false, true)
+	p.waits = false
+	check("all is there", stallEvery, false, true)
+	write(now.Add(stallEvery))
+	p.waits = true
+	check("written later", stallTime, false, true)
+	check("and for too long", stallEvery, true, true)
+	o.turn(there)
+	check("another connection, which this is the first look at", stallEvery, false, true)
+	check("of which nothing was written", stallTime-1, false, true)
+	o.turn(nil)
+	check("none any more", time.Hour, false, false)
+	if asked != 9 {
+		t.Errorf("asked %d times; want 9", asked)
+	}
+
+	p = progress{}
+	o = lookout{ask: o.ask, began: time.Now().Add(-time.Minute)}
+	o.turn(here)
+	o.begins()
+	if at := o.began.Add(time.Duration(o.wrote.Load())); time.Since(at) < 0 || time.Since(at) > 30*time.Second || o.writing.Load() != o.wrote.Load() {
+		t.Errorf("a write of now began at %v", at)
+	}
+	now = time.Now()
+	check("a write that has just begun", 0, false, true)
+	check("a write that blocks", time.Hour, true, true)
+	o.begins()
+	o.ends()
+	check("a write that has ended", time.Hour, false, true)
 }
 
 func TestDatagramsWhileTheConnectionIsRedialled(t *testing.T) {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prytany/prytany/paxos/replica"
 	"github.com/prytany/prytany/synod"
@@ -44,8 +45,9 @@ func newPeer(t *Transport, id synod.NodeID) *peer {
 	for i := range p.links {
 		p.links[i] = &link{
 			t: t, peer: p, lane: lane(i),
-			poke:  make(chan struct{}, 1),
-			queue: queue{maxBytes: t.cfg.QueueBytes, maxPackets: t.cfg.QueuePackets, ready: make(chan struct{}, 1)},
+			poke:    make(chan struct{}, 1),
+			lookout: lookout{ask: progressOf, began: time.Now()},
+			queue:   queue{maxBytes: t.cfg.QueueBytes, maxPackets: t.cfg.QueuePackets, ready: make(chan struct{}, 1)},
 		}
 	}
 	return p
@@ -57,7 +59,7 @@ func (p *peer) relieved(packet replica.Packet, encoded []byte, urgent bool) bool
 	if p.t.cfg.Datagrams == nil {
 		return false
 	}
-	if stalled, ok := p.links[control].lookout.look(); ok {
+	if stalled, ok := p.links[control].lookout.look(time.Now()); ok {
 		p.detour.judged(stalled)
 	}
 	return p.detour.open.Load() && p.detour.send(packet, encoded, urgent)

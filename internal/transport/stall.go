@@ -48,11 +48,13 @@ func (s *staller) stalls(p progress, now, wrote time.Time) bool {
 // does it matter whether it stalls, and heartbeats see to it that there is something
 // often enough. A timer of its own would wake the process more often than all of them.
 type lookout struct {
-	conn    atomic.Pointer[net.Conn] // nil: there is none to look at
-	wrote   atomic.Int64             // when the first write since the last look began, Unix ns; 0: there was none
-	writing atomic.Int64             // when the write under way began, Unix ns; 0: none
+	ask     func(net.Conn) (progress, bool) // how a connection gets on: progressOf
+	began   time.Time                       // what times are counted from
+	wrote   atomic.Int64                    // when the first write since the last look began, ns; 0: there was none
+	writing atomic.Int64                    // when the write under way began, ns; 0: none
 
 	mu      sync.Mutex
+	conn    net.Conn  // nil: there is none to look at
 	last    time.Time // look
 	staller staller
 }
@@ -61,18 +63,13 @@ type lookout struct {
 func (o *lookout) turn(conn net.Conn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.staller = staller{}
+	o.conn, o.staller = conn, staller{}
 	o.wrote.Store(0)
-	if conn == nil {
-		o.conn.Store(nil)
-		return
-	}
-	o.conn.Store(&conn)
 }
 
 // begins notes that a write begins.
 func (o *lookout) begins() {
-	now := time.Now().UnixNano()
+	now := max(int64(time.Since(o.began)), 1)
 	o.writing.Store(now)
 	o.wrote.CompareAndSwap(0, now)
 }
@@ -82,24 +79,22 @@ func (o *lookout) ends() { o.writing.Store(0) }
 
 // look says whether the connection stalls; ok is false if it was looked at a moment ago,
 // or there is none.
-func (o *lookout) look() (stalled, ok bool) {
-	conn := o.conn.Load()
-	if conn == nil || !o.mu.TryLock() {
+func (o *lookout) look(now time.Time) (stalled, ok bool) {
+	if !o.mu.TryLock() {
 		return false, false
 	}
 	defer o.mu.Unlock()
-	now := time.Now()
-	if now.Sub(o.last) < stallEvery {
+	if o.conn == nil || now.Sub(o.last) < stallEvery {
 		return false, false
 	}
 	o.last = now
 	begun := o.writing.Load()
-	stalled = begun != 0 && now.UnixNano()-begun >= int64(stallTime)
+	stalled = begun != 0 && now.Sub(o.began)-time.Duration(begun) >= stallTime
 	var wrote time.Time
 	if at := o.wrote.Swap(0); at != 0 {
-		wrote = now.Add(time.Duration(at - now.UnixNano()))
+		wrote = o.began.Add(time.Duration(at))
 	}
-	if p, known := progressOf(*conn); known {
+	if p, known := o.ask(o.conn); known {
 		stalled = o.staller.stalls(p, now, wrote) || stalled
 	}
 	return stalled, true

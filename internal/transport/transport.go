@@ -34,8 +34,7 @@
 // Run owns them all and returns when the last has ended: the accept loop, a
 // reader for each incoming connection and one for datagrams, for each
 // connection to a peer a writer, with a watcher while it is established that
-// notices its end and one that notices a stall, and a writer of datagrams for
-// each peer; and one that writes down how far others have come.
+// notices its end, and a writer of datagrams for each peer; and one that writes down how far others have come.
 package transport
 
 import (

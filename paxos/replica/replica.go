@@ -178,7 +178,7 @@ type Config struct {
 	// NewMachine returns the empty machine of a group.
 	NewMachine func(paxos.GroupID) Machine
 
-	TickEvery     time.Duration // of groups and machines. 0 means 50 ms
+	TickEvery     time.Duration // of groups and machines, or up to a fifth more where nothing else wakes the loop. 0 means 50 ms
 	MaxPending    int           // requests without an answer, per node; more are refused, but for a quarter more if they are KindAsk. 0 means 16384
 	MaxInbox      int           // packets waiting for the loop. 0 means 16384
 	MaxBatch      int           // commands in one slot. 0 means 512

@@ -12,7 +12,7 @@ import (
 // that only says it sends much takes little memory for it: there is room for four times
 // what has come.
 func ReadAll(r io.Reader, length int64) ([]byte, error) {
-	const believed, factor = 4 << 10, 4
+	const believed, factor = 4<<10 + 1, 4
 	if length < 0 {
 		return io.ReadAll(r)
 	}
@@ -42,15 +42,21 @@ func ReadAll(r io.Reader, length int64) ([]byte, error) {
 // each with its length, so that no two lists of parts look the same.
 type Sum uint64
 
+// largePart is the size from which parts are large, in bytes.
+const largePart = 4 << 10
+
 // NewSum returns that of no parts.
 func NewSum() Sum { return 14695981039346656037 }
 
 // Add returns the sum with one more part.
 func (h Sum) Add(s string) Sum { return part(h, s) }
 
-// AddBytes returns the sum with one more part, which may be large: of that it has the
-// XXH64, which takes eight bytes at a time.
+// AddBytes returns the sum with one more part. Of a large one it has the XXH64 only, which
+// takes eight bytes at a time.
 func (h Sum) AddBytes(b []byte) Sum {
+	if len(b) < largePart {
+		return part(h, b)
+	}
 	var room [8]byte
 	return part(h, binary.BigEndian.AppendUint64(room[:0], xxhash.Sum64(b)))
 }

@@ -20,7 +20,7 @@ func TestReadAll(t *testing.T) {
 				if err != nil || !bytes.Equal(got, want) {
 					t.Fatalf("%d bytes, %d said, %s: read %d, %v", size, said, name, len(got), err)
 				}
-				if said >= 0 && cap(got) > max(4<<10, 4*size) {
+				if said >= 0 && cap(got) > max(4<<10+1, 4*(size+1)) {
 					t.Errorf("%d bytes, %d said, %s: room for %d", size, said, name, cap(got))
 				}
 			}
@@ -41,7 +41,6 @@ func TestSumsTellPartsApart(t *testing.T) {
 	seen := map[Sum]string{}
 	for name, sum := range map[string]Sum{
 		"ab+c": NewSum().Add("ab").Add("c"), "a+bc": NewSum().Add("a").Add("bc"), "abc": NewSum().Add("abc"),
-		"bytes ab+c": NewSum().AddBytes([]byte("ab")).AddBytes([]byte("c")), "bytes abc": NewSum().AddBytes([]byte("abc")),
 		"none": NewSum(), "empty": NewSum().AddBytes(nil), "long": NewSum().AddBytes(long), "other": NewSum().AddBytes(other),
 		"shorter": NewSum().AddBytes(long[1:]),
 	} {
@@ -49,6 +48,10 @@ func TestSumsTellPartsApart(t *testing.T) {
 			t.Errorf("%s and %s have one sum", name, was)
 		}
 		seen[sum] = name
+	}
+	// What is remembered of a request is in the log: it may never come out otherwise.
+	if small, large := NewSum().AddBytes([]byte("value")), NewSum().AddBytes(long); small != NewSum().Add("value") || large != 11469588983658693529 {
+		t.Errorf("sums are %d and %d now", small, large)
 	}
 	if NewSum().AddBytes(long) != NewSum().AddBytes(bytes.Clone(long)) {
 		t.Error("the same bytes have two sums")
