@@ -174,6 +174,17 @@ func benches(s step) int {
 	return 0
 }
 
+// exampleHead begins the script of an example. bash waits for what it runs, and ends what is
+// in the background, so that nothing of an example is printed after its code or at work
+// beside the next one. What zsh says of itself bash would not.
+const exampleHead = `trap exit TERM
+trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+fpath=(x "$HOME")
+`
+
+// backgroundPause follows a command in the background, as long as a person needs to type the next.
+const backgroundPause = "\nsleep 3\n"
+
 // TestExamples runs the examples of docs/cli.md. What goes on for ever is ended
 // after a while; what names a fence, a revision or a session that is none here may
 // be refused, as it says. None may be wrong.
@@ -193,7 +204,7 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	d.sh.run(t, step{command: "cd " + dir})
-	d.sh.run(t, step{command: fmt.Sprintf("export PRYTANY_ADDR=http://127.0.0.1:%d PRYTANY_LOCK_FENCE=3 fpath=%s HOME=%s", d.first, dir, dir)})
+	d.sh.run(t, step{command: fmt.Sprintf("export PRYTANY_ADDR=http://127.0.0.1:%d PRYTANY_LOCK_FENCE=3 HOME=%s", d.first, dir)})
 	d.sh.run(t, step{command: "mkdir -p ~/.config/fish/completions; prytany put app/color green"})
 	n := 0
 	examples := shellExamples(d.text)
@@ -208,12 +219,14 @@ func TestExamples(t *testing.T) {
 		// The example before may still be on its way out of the port.
 		s.command = strings.ReplaceAll(s.command, "127.0.0.1:4040", fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)))
 		script := filepath.Join(dir, "example.sh")
-		// With a trap bash waits for what it runs, but for what is in the background, so that
-		// nothing of an example is printed after its code or at work beside the next one.
-		if err := os.WriteFile(script, []byte("trap exit TERM\n"+s.command+"\nexit\n"), 0o600); err != nil {
+		if err := os.WriteFile(script, []byte(exampleHead+s.command+"\nexit\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s.command = "timeout -k 30 2 bash " + script + "; echo code $?"
+		limit := 2 // seconds
+		if strings.Contains(s.command, backgroundPause) {
+			limit = 8
+		}
+		s.command = fmt.Sprintf("timeout -k 30 %d bash %s; code=$?; echo; echo code $code", limit, script)
 		got := d.sh.run(t, s)
 		if !regexp.MustCompile(`(?m)^code (0|3|4|124)\z`).MatchString(got) {
 			t.Errorf("%s:%d: %s\n%s", d.name, s.line, s.command, got)
@@ -237,7 +250,7 @@ func shellExamples(text string) (steps []step) {
 		case !in || line == "":
 		case open:
 			last := &steps[len(steps)-1]
-			last.command += "\nsleep 1\n" + line // as long as a person needs to type it
+			last.command += backgroundPause + line
 		default:
 			steps = append(steps, step{line: i + 1, command: line})
 			open = strings.HasSuffix(line, "&")

@@ -63,7 +63,7 @@ func AppendPacket(dst []byte, p replica.Packet) []byte {
 // Room is about how many bytes AppendPacket appends: rather too many than too few for
 // messages that carry values or data, and for others as much as they usually take.
 func Room(p replica.Packet) int {
-	const usual, each = 96, 8 // bytes of most packets, and of a length
+	const usual, each, vote = 96, 8, 40 // bytes of most packets, of a length, and of a vote's other fields
 	n := usual
 	values := func(vs []synod.Value) {
 		for _, v := range vs {
@@ -71,6 +71,10 @@ func Room(p replica.Packet) int {
 		}
 	}
 	switch m := p.Msg.(type) {
+	case paxos.Promise:
+		for _, v := range m.Votes {
+			n += len(v.Vote.Value) + vote
+		}
 	case paxos.Accept:
 		values(m.Values)
 	case paxos.Learned:

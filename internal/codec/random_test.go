@@ -156,6 +156,12 @@ func survives(t *rapid.T) {
 	if err != nil || !reflect.DeepEqual(got, p) {
 		t.Fatalf("got %+v, %v; want %+v", got, err, p)
 	}
+	switch p.Msg.(type) {
+	case paxos.Promise, paxos.Accept, paxos.Learned, paxos.SnapshotChunk, replica.Forward, replica.Answer:
+		if Room(p) < len(b) {
+			t.Fatalf("room for %d bytes of %d", Room(p), len(b))
+		}
+	}
 	if again := AppendPacket(nil, got); !bytes.Equal(again, b) {
 		t.Fatalf("encoded again: %x; want %x", again, b)
 	}

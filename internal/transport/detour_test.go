@@ -129,10 +129,15 @@ func TestDatagramsReplaceAConnectionThatStruggles(t *testing.T) {
 		a.Send(b.id, packet(3)) // as heartbeats are
 		return !a.known(b.id).detour.open.Load()
 	})
-	time.Sleep(4 * detourPause) // each datagram is sent twice
-	before := a.Datagrams().Sent
+	numbered := func() uint64 { // each datagram is sent twice, the second time later
+		d := &a.known(b.id).detour
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.seq
+	}
+	before := numbered()
 	a.reaches(t, b, 4)
-	if got := a.Datagrams().Sent; got != before {
+	if got := numbered(); got != before {
 		t.Errorf("%d datagrams after the connection has recovered", got-before)
 	}
 }
@@ -244,14 +249,16 @@ func TestTheLookout(t *testing.T) {
 	o = lookout{ask: o.ask, began: time.Now().Add(-time.Minute)}
 	o.turn(here)
 	o.begins()
-	if at := o.began.Add(time.Duration(o.wrote.Load())); time.Since(at) < 0 || time.Since(at) > 30*time.Second || o.writing.Load() != o.wrote.Load() {
-		t.Errorf("a write of now began at %v", at)
+	now = o.began.Add(time.Duration(o.writing.Load()))
+	if time.Since(now) < 0 || time.Since(now) > 30*time.Second || o.wrote.Load() != 0 {
+		t.Errorf("a write of now began at %v, and ended %d ns after %v", now, o.wrote.Load(), o.began)
 	}
-	now = time.Now()
 	check("a write that has just begun", 0, false, true)
 	check("a write that blocks", time.Hour, true, true)
-	o.begins()
 	o.ends()
+	if at := o.began.Add(time.Duration(o.wrote.Load())); time.Since(at) < 0 || time.Since(at) > 30*time.Second {
+		t.Errorf("a write of now ended at %v", at)
+	}
 	check("a write that has ended", time.Hour, false, true)
 }
 

@@ -50,7 +50,7 @@ func (s *staller) stalls(p progress, now, wrote time.Time) bool {
 type lookout struct {
 	ask     func(net.Conn) (progress, bool) // how a connection gets on: progressOf
 	began   time.Time                       // what times are counted from
-	wrote   atomic.Int64                    // when the first write since the last look began, ns; 0: there was none
+	wrote   atomic.Int64                    // when the first write since the last look ended, ns; 0: there was none
 	writing atomic.Int64                    // when the write under way began, ns; 0: none
 
 	mu      sync.Mutex
@@ -67,15 +67,16 @@ func (o *lookout) turn(conn net.Conn) {
 	o.wrote.Store(0)
 }
 
-// begins notes that a write begins.
-func (o *lookout) begins() {
-	now := max(int64(time.Since(o.began)), 1)
-	o.writing.Store(now)
-	o.wrote.CompareAndSwap(0, now)
+// begins notes that a write begins, and ends that it has ended. What was written counts as
+// waiting from then on: the writer may lose the processor before it writes.
+func (o *lookout) begins() { o.writing.Store(o.now()) }
+
+func (o *lookout) ends() {
+	o.writing.Store(0)
+	o.wrote.CompareAndSwap(0, o.now())
 }
 
-// ends notes that it has ended.
-func (o *lookout) ends() { o.writing.Store(0) }
+func (o *lookout) now() int64 { return max(int64(time.Since(o.began)), 1) }
 
 // look says whether the connection stalls; ok is false if it was looked at a moment ago,
 // or there is none.

@@ -3,6 +3,7 @@ package check
 import (
 	"encoding/binary"
 	"io"
+	"math"
 	"strconv"
 
 	"github.com/cespare/xxhash/v2"
@@ -16,7 +17,7 @@ func ReadAll(r io.Reader, length int64) ([]byte, error) {
 	if length < 0 {
 		return io.ReadAll(r)
 	}
-	length++ // one more, to read the end into
+	length = min(length, math.MaxInt64-1) + 1 // one more, to read the end into
 	b := make([]byte, 0, min(length, believed))
 	for {
 		if len(b) == cap(b) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"testing"
 	"testing/iotest"
 )
@@ -12,7 +13,7 @@ import (
 func TestReadAll(t *testing.T) {
 	for _, size := range []int{0, 1, 4095, 4096, 4097, 70_000, 300_000} {
 		want := bytes.Repeat([]byte("body"), size/4+1)[:size]
-		for _, said := range []int64{-1, 0, 1, 4096, int64(size), int64(size) - 1, int64(size) + 1, 1 << 40} {
+		for _, said := range []int64{-1, 0, 1, 4096, int64(size), int64(size) - 1, int64(size) + 1, 1 << 40, math.MaxInt64} {
 			for name, wrap := range map[string]func(io.Reader) io.Reader{
 				"whole": func(r io.Reader) io.Reader { return r }, "halves": iotest.HalfReader, "with its end": iotest.DataErrReader,
 			} {
