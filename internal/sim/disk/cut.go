@@ -25,10 +25,10 @@ func frame(updates []paxos.Update) []byte {
 	var b []byte
 	for _, u := range updates {
 		if u.Dirty {
-			b = append(b, codec.AppendRecord(nil, codec.AppendHeader(nil, u.Header))...)
+			b = codec.AppendRecord(b, codec.AppendHeader(nil, u.Header))
 		}
 		for _, v := range u.Votes {
-			b = append(b, codec.AppendRecord(nil, codec.AppendVote(nil, v))...)
+			b = codec.AppendVoteRecord(b, v)
 		}
 	}
 	return codec.AppendRecord(nil, b)
