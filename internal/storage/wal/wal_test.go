@@ -389,6 +389,7 @@ func TestAFailedSyncSticks(t *testing.T) {
 	if _, ok, _ := l.Get(1); ok || l.Last() != 1 {
 		t.Errorf("the record is there: %v; frame %d is the last", ok, l.Last())
 	}
+	closeLog(t, l) // which waits for the segment that is being made
 	syncFrame = func(*os.File) error { return failed }
 	if _, err := Open(l.dir, Options{SegmentBytes: tiny}); !errors.Is(err, failed) {
 		t.Errorf("Open: %v; want %v: nothing may be believed that cannot be synced", err, failed)
