@@ -189,6 +189,7 @@ func TestWatchBegins(t *testing.T) {
 		time.AfterFunc(time.Second, l.catchUp)
 		start := time.Now()
 		w, m := watch(t, s, Watch{From: 4})
+		synctest.Wait() // for the rest of catchUp
 		if got, _ := next(t, w); time.Since(start) != time.Second || m.Revision != 3 || len(got) != 1 {
 			t.Errorf("%q after revision %d, after %v; want 4 as soon as 3 is applied", got, m.Revision, time.Since(start))
 		}

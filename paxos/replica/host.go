@@ -142,7 +142,7 @@ func (h *Host) Deliver(from synod.NodeID, p Packet) {
 // Disconnected says that peer's process is gone: connection reset, redial
 // refused. What was forwarded to it ends.
 func (h *Host) Disconnected(peer synod.NodeID) {
-	h.post(func() {
+	_ = h.post(func() {
 		h.node.Disconnected(peer, leader.Instant(h.now), &h.advice)
 		h.stirred = true
 		h.abandon(peer)
@@ -151,7 +151,7 @@ func (h *Host) Disconnected(peer synod.NodeID) {
 
 // Gossip says what gossip thinks of peer.
 func (h *Host) Gossip(peer synod.NodeID, g leader.Gossip) {
-	h.post(func() {
+	_ = h.post(func() {
 		h.node.SetGossip(peer, g, leader.Instant(h.now), &h.advice)
 		h.stirred = true
 	})
@@ -170,19 +170,22 @@ func (h *Host) SetHealth(hl leader.Health) {
 
 // Freeze makes the loop stand still until the channel is closed, as if the
 // process were stopped: for tests and demonstrations of exactly that.
-func (h *Host) Freeze(until <-chan struct{}) { h.post(func() { <-until }) }
+func (h *Host) Freeze(until <-chan struct{}) { _ = h.post(func() { <-until }) }
 
-// post leaves a call for the loop. Calls are rare; a loop that has fallen
-// MaxPending of them behind loses more.
-func (h *Host) post(call func()) bool {
+// post leaves a call for the loop, or says why not. Calls are rare; a loop that has
+// fallen MaxPending of them behind loses more.
+func (h *Host) post(call func()) error {
 	h.mu.Lock()
-	ok := !h.closed && len(h.calls) < h.cfg.MaxPending
-	if ok {
-		h.calls = append(h.calls, call)
+	defer h.mu.Unlock()
+	switch {
+	case h.closed:
+		return paxos.ErrStopped
+	case len(h.calls) >= h.cfg.MaxPending:
+		return paxos.ErrOverloaded
 	}
-	h.mu.Unlock()
+	h.calls = append(h.calls, call)
 	h.ring()
-	return ok
+	return nil
 }
 
 // ring wakes Run, unless it has been rung already.

@@ -70,34 +70,32 @@ func (h *Host) Drop(ctx context.Context, g paxos.GroupID) error {
 // failed for good. To leave a group that is unknown here does nothing.
 func (h *Host) Leave(ctx context.Context, g paxos.GroupID) error {
 	return h.call(ctx, func(ended chan<- error) {
-		known := h.groups[g]
-		if known == nil {
+		if known := h.groups[g]; known != nil {
+			st := known.core.Brief()
+			h.drop(g, max(st.Membership.ID, st.Floor), ended)
+		} else {
 			ended <- nil
-			return
 		}
-		st := known.core.Brief()
-		h.drop(g, max(st.Membership.ID, st.Floor), ended)
 	})
 }
 
 // call has the loop run f and waits until f's channel has an answer.
 func (h *Host) call(ctx context.Context, f func(ended chan<- error)) error {
 	ended := make(chan error, 1)
-	if !h.post(func() { f(ended) }) {
-		select {
-		case <-h.over:
-			return paxos.ErrStopped
-		default:
-			return paxos.ErrOverloaded
-		}
+	if err := h.post(func() { f(ended) }); err != nil {
+		return err
 	}
 	select {
 	case err := <-ended:
 		return err
-	case <-h.over:
-		return paxos.ErrStopped
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", paxos.ErrUnknownOutcome, context.Cause(ctx))
+	case <-h.over:
+		select {
+		case ended <- paxos.ErrStopped:
+		default: // it was the last that the loop has answered
+		}
+		return <-ended
 	}
 }
 
@@ -313,7 +311,7 @@ func (h *Host) Bootstrap(g paxos.GroupID, m paxos.Membership) error {
 // dropped here is refused. Both with a line in the log.
 func (h *Host) Learn(g paxos.GroupID, from []synod.NodeID) {
 	from = slices.Clone(from)
-	h.post(func() {
+	_ = h.post(func() {
 		known := h.groups[g]
 		switch {
 		case g == 0:

@@ -152,9 +152,8 @@ func TestGroupGoesWhileItsSnapshotIsWritten(t *testing.T) {
 	h.cfg.SnapshotSlots = 5
 	apply(t, h, g, 1)
 	until(t, h, func() bool { return len(disk.saving) > 0 })
-	delete(h.groups, g.id)
-	h.order, h.touched, g.touched = nil, nil, false
-	g.core = nil
+	h.drop(g.id, paxos.Forever, make(chan error, 1))
+	g.core = nil // nobody may look at it
 	close(<-disk.saving)
 	until(t, h, func() bool { return !g.saving && !h.busy })
 }
