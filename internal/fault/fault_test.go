@@ -112,6 +112,24 @@ func TestFrozenDiskHasWritesWait(t *testing.T) {
 	<-done
 }
 
+func TestGroupOf(t *testing.T) {
+	const mixed = "9:name=systemd:/\n4:cpu,cpuacct:/a:b/c\n3:cpuset:/no\n0::/second\n"
+	for _, tt := range []struct {
+		text  string
+		first bool
+		want  string
+	}{
+		{mixed, true, "/a:b/c"},
+		{mixed, false, "/second"},
+		{"0::/only\n", true, "/"},
+		{"", false, "/"},
+	} {
+		if got := groupOf(tt.text, tt.first); got != tt.want {
+			t.Errorf("groupOf(%q, %v) = %q; want %q", tt.text, tt.first, got, tt.want)
+		}
+	}
+}
+
 func TestThrottle(t *testing.T) {
 	name := "prytany-fault-test-" + strconv.Itoa(os.Getpid())
 	limit, err := MakeThrottle(name, 5*time.Millisecond, 100*time.Millisecond)

@@ -5,14 +5,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// A Throttle is a control group for CPU time.
-type Throttle struct{ dir, home string }
+// A Throttle is a control group for CPU time, for one process.
+type Throttle struct {
+	dir, root string
+	home      string // the group that the process came from
+}
 
 // groupRoots are where control groups for CPU time live: version 1, then 2.
 var groupRoots = []string{"/sys/fs/cgroup/cpu", "/sys/fs/cgroup"}
@@ -29,7 +33,7 @@ func MakeThrottle(prefix string, quota, period time.Duration) (*Throttle, error)
 			}
 			quotaFile = ""
 		}
-		t := &Throttle{dir: filepath.Join(root, prefix), home: root}
+		t := &Throttle{dir: filepath.Join(root, prefix), root: root}
 		if err := os.Mkdir(t.dir, 0o700); err != nil { // fails if there is one already
 			return nil, err
 		}
@@ -48,9 +52,31 @@ func (t *Throttle) write(file, value string) error {
 }
 
 // Take puts a process into the group.
-func (t *Throttle) Take(pid int) error { return t.write("cgroup.procs", strconv.Itoa(pid)) }
+func (t *Throttle) Take(pid int) error {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return err
+	}
+	t.home = filepath.Join(t.root, groupOf(string(b), t.root == groupRoots[0]))
+	return t.write("cgroup.procs", strconv.Itoa(pid))
+}
 
-// Release puts it back and removes the group.
+// groupOf returns the path of the group for CPU time that /proc/PID/cgroup names,
+// see cgroups(7), or "/" if it names none.
+func groupOf(text string, first bool) string {
+	for line := range strings.Lines(text) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) < 3 {
+			continue
+		}
+		if first && slices.Contains(strings.Split(f[1], ","), "cpu") || !first && f[0] == "0" {
+			return f[2]
+		}
+	}
+	return "/"
+}
+
+// Release puts it back to where it was and removes the group.
 func (t *Throttle) Release(pid int) error {
 	err := os.WriteFile(filepath.Join(t.home, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o600)
 	return errors.Join(err, removeDir(t.dir))

@@ -28,7 +28,10 @@ func TestAKillWithinASave(t *testing.T) { both(t, aKillWithinASave) }
 
 func aKillWithinASave(t *testing.T) {
 	dir := t.TempDir()
-	s := reopen(t, dir)
+	if err := reopen(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := reopen(t, dir) // finds all of its files: none comes while they are copied
 	m := paxos.Membership{ID: 1, Next: 2, Voters: []paxos.Member{{Node: 1, Ordinal: 1}}}
 	updates := func(round uint64) (us []paxos.Update) {
 		b := synod.Ballot{Round: round, Member: 1}

@@ -1,7 +1,9 @@
 package storage_test
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -14,7 +16,7 @@ import (
 // root may write everywhere, so it gives up that right for this thread.
 func TestADirectoryThatCannotBeWritten(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o555); err != nil {
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o555)); err != nil {
 		t.Fatal(err)
 	}
 	if os.Geteuid() == 0 {

@@ -58,7 +58,7 @@ func lose(text string) error {
 	if err := vote(s); err != nil {
 		return err
 	}
-	// The next segment is made beside: a failure there is made good by making it again.
+	// The next segment is made beside, and would take the failure.
 	for next := filepath.Join(t.Mount, dataDir, "log.wal", "0000000000000002.seg"); t.Kind == storage.LogAppend; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(next); err == nil {
 			break

@@ -28,6 +28,7 @@ const (
 var (
 	syncFrame = Sync
 	syncMade  = Sync
+	syncDir   = fsyncDir
 )
 
 // Options refine [Open] and [Create]. The zero Options are usable.
@@ -122,7 +123,7 @@ func (l *Log) Put(records []Record) error {
 }
 
 func (l *Log) write(records []Record) error {
-	if err := l.spoilt(); err != nil {
+	if err := l.unmade(); err != nil {
 		return err
 	}
 	l.payload = append(l.payload[:0], l.deletes...)
@@ -197,12 +198,15 @@ func (l *Log) append(kind byte) error {
 func (l *Log) advance(n int) error {
 	close(l.hurry)
 	is := <-l.next
+	if is.err != nil && !errors.Is(is.err, syscall.ENOSPC) {
+		return spoilt(is.err)
+	}
 	if is.err == nil && n+2 > is.segment.pages { // it is empty, and too small
 		_ = is.segment.file.Close()
 		l.disk.Add(-is.segment.bytes())
 		is.segment = nil
 	}
-	if is.segment == nil { // or its making has failed: now there may be room
+	if is.segment == nil { // or there was no room for it: now there may be
 		is.segment, is.err = l.maker(l.hurry).make(l.head.number+1, max(l.opts.pages(), n+2))
 		if is.err == nil {
 			l.disk.Add(is.segment.bytes())
@@ -235,20 +239,22 @@ func (l *Log) maker(hurry <-chan struct{}) maker {
 	return maker{dir: l.dir, id: l.id, quit: l.quit, hurry: hurry, pace: l.pace}
 }
 
-// spoilt returns why the next segment could not be made. A disk that has no room may
+// unmade returns why the next segment could not be made. A disk that has no room may
 // have some when the segment is needed. One that has failed a write or a sync is not
 // written to again, though nothing is in that segment yet.
-func (l *Log) spoilt() error {
+func (l *Log) unmade() error {
 	select {
 	case is := <-l.next:
 		l.next <- is
 		if is.err != nil && !errors.Is(is.err, syscall.ENOSPC) {
-			return fmt.Errorf("make the next segment: %w", is.err)
+			return spoilt(is.err)
 		}
 	default: // it is being made
 	}
 	return nil
 }
+
+func spoilt(err error) error { return fmt.Errorf("make the next segment: %w", err) }
 
 // prepare has the segment after head made beside the writer.
 func (l *Log) prepare() {

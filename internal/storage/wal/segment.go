@@ -233,7 +233,7 @@ func openSegment(dir string, number uint64, last bool) (s *segment, id ID, err e
 	return &segment{number, f, int(pages)}, id, nil
 }
 
-func syncDir(dir string) error {
+func fsyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

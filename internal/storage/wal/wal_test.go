@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 	if flag.Lookup("test.bench").Value.String() == "" {
 		syncFrame = func(*os.File) error { return nil }
 		syncMade = syncFrame
+		syncDir = func(string) error { return nil }
 	}
 	os.Exit(m.Run())
 }
@@ -346,6 +347,33 @@ func TestTheNextSegmentFails(t *testing.T) {
 		if err := l.Put([]Record{{Key: 1, Value: []byte("v")}}); !errors.Is(err, syscall.EIO) || l.Last() != before {
 			t.Fatalf("a write after the sync has failed: %v; the last is %d, was %d", err, l.Last(), before)
 		}
+	}
+	closeLog(t, l)
+}
+
+// TestTheNextSegmentFailsWhenItIsNeeded: the writer waits for it already.
+func TestTheNextSegmentFailsWhenItIsNeeded(t *testing.T) {
+	l := newLog(t, filepath.Join(t.TempDir(), "log"), tiny)
+	settle(l)
+	sync := make(chan error)
+	defer func(old func(*os.File) error) { syncMade = old }(syncMade)
+	syncMade = func(*os.File) error { return <-sync }
+	put := func(until uint64) (err error) {
+		for err == nil && l.head.number < until {
+			err = l.Put([]Record{{Key: 1, Value: []byte("v")}})
+		}
+		return err
+	}
+	if err := put(2); err != nil {
+		t.Fatal(err)
+	}
+	hurry, ended := l.hurry, make(chan error)
+	go func() { ended <- put(3) }()
+	<-hurry
+	sync <- syscall.EIO
+	close(sync) // all others succeed
+	if err := <-ended; !errors.Is(err, syscall.EIO) {
+		t.Errorf("a write that has waited for a segment whose sync has failed: %v; want %v", err, syscall.EIO)
 	}
 	closeLog(t, l)
 }
