@@ -29,7 +29,7 @@ build: ## build static binaries into bin/
 
 .PHONY: test
 test: ## run all tests
-	$(GO) test ./...
+	$(GO) test -timeout=25m ./...
 
 .PHONY: check
 check: ## gofmt, go vet, staticcheck, go mod tidy -diff
