@@ -95,6 +95,7 @@ type tenure struct {
 	quiet  bool // print nothing
 	stop   bool // the user wants no other one
 	until  atomic.Pointer[time.Time]
+	sooner chan struct{}          // has room for one; until has been set
 	reason atomic.Pointer[string] // for which it is taken away
 }
 
@@ -115,6 +116,7 @@ func (a app) serveTenure(ctx context.Context, t *tenure) (code int, err error) {
 	lost, what := false, "the command was stopped"
 	heard, stop := context.WithCancel(ctx)
 	defer stop()
+	t.sooner = make(chan struct{}, 1)
 	yields := make(chan os.Signal, 1)
 	go a.hearYields(heard, t, yields)
 	if len(t.argv) == 0 {
@@ -177,6 +179,10 @@ func (a app) hearYields(ctx context.Context, t *tenure, signals chan<- os.Signal
 			t.reason.Store(&text)
 			u := t.end(ctx, y.Within)
 			t.until.Store(&u)
+			select {
+			case t.sooner <- struct{}{}:
+			default:
+			}
 			a.Say("prytany: asked to yield %s %s within %s%s; then it is taken away", t.f.noun, t.name, cli.Round(y.Within), text)
 			if t.f.yield == "" {
 				sig = syscall.SIGTERM
@@ -256,7 +262,7 @@ func (a app) runUnder(ctx context.Context, t *tenure, yields <-chan os.Signal) (
 	}()
 	cfg := supervise.Config{
 		Args: t.argv, Env: append(os.Environ(), t.env...),
-		Lease: t, Grace: max(t.f.grace, 1), Stdin: a.Stdin, Interrupts: both,
+		Lease: t, Sooner: t.sooner, Grace: max(t.f.grace, 1), Stdin: a.Stdin, Interrupts: both,
 	}
 	if out, ok := a.Stdout.(*os.File); ok {
 		cfg.Stdout = out

@@ -153,4 +153,14 @@ func TestThrottle(t *testing.T) {
 	if got := Groups(name); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
+	empty, err := MakeThrottle(name, 5*time.Millisecond, 100*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := empty.Release(os.Getpid()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat("cgroup.procs"); err == nil {
+		t.Error("releasing nobody has written a file")
+	}
 }

@@ -15,7 +15,7 @@ import (
 // A Throttle is a control group for CPU time, for one process.
 type Throttle struct {
 	dir, root string
-	home      string // the group that the process came from
+	home      string // the group that the process came from; "" while there is none
 }
 
 // groupRoots are where control groups for CPU time live: version 1, then 2.
@@ -76,9 +76,11 @@ func groupOf(text string, first bool) string {
 	return "/"
 }
 
-// Release puts it back to where it was and removes the group.
-func (t *Throttle) Release(pid int) error {
-	err := os.WriteFile(filepath.Join(t.home, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o600)
+// Release puts it back to where it was, if it was taken, and removes the group.
+func (t *Throttle) Release(pid int) (err error) {
+	if t.home != "" {
+		err = os.WriteFile(filepath.Join(t.home, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o600)
+	}
 	return errors.Join(err, removeDir(t.dir))
 }
 

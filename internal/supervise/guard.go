@@ -64,6 +64,9 @@ func guard(w *wire) (code int) {
 		_ = w.enc.Encode(report{Late: true})
 		return 1
 	}
+	if err := w.enc.Encode(report{Begun: true}); err != nil {
+		return 1 // the supervisor is gone
+	}
 	if err := g.start(t, files); err != nil {
 		return g.refuse(err)
 	}

@@ -13,9 +13,12 @@ import (
 const (
 	// sayWithin bounds how long the supervisor waits until a message is written.
 	sayWithin = 100 * time.Millisecond
-	// answerWithin is how long the guard may take for what takes it no time.
-	// Then it is stopped, or as good as.
+	// answerWithin is how long the guard may take for what takes it no time, when
+	// the lease is over. Then it is stopped, or as good as.
 	answerWithin = 2 * time.Second
+	// byeWithin is how long it may take to say how the command ended: a guard that is
+	// only slow must not cost an exit code.
+	byeWithin = 30 * time.Second
 	// killWithin is how long it may take at the end of the lease, when there is
 	// no time left.
 	killWithin = 100 * time.Millisecond
@@ -90,7 +93,7 @@ func (g *guardProcess) brief(s *supervisor, cmd *exec.Cmd, foreground bool) erro
 }
 
 func (g *guardProcess) listen() <-chan report {
-	reports := make(chan report, 3) // all there are
+	reports := make(chan report, 4) // all there are
 	go func() {
 		defer close(reports)
 		for {
@@ -104,8 +107,9 @@ func (g *guardProcess) listen() <-chan report {
 	return reports
 }
 
-// tell gives an order. If the guard cannot hear it, that is noticed elsewhere.
-func (g *guardProcess) tell(o order) { _ = g.w.send(o, sayWithin) }
+// tell gives an order, and reports whether it was written. If the guard cannot hear
+// it, that is noticed elsewhere.
+func (g *guardProcess) tell(o order) bool { return g.w.send(o, sayWithin) == nil }
 
 // await waits until the guard says that the command has ended, after it was told
 // to kill it. One that does not is killed: until then what it has adopted lives.
@@ -120,10 +124,11 @@ func (g *guardProcess) await() (ended bool) {
 }
 
 // bye takes leave of the guard after the command has ended, and returns how it
-// did.
-func (g *guardProcess) bye() (st syscall.WaitStatus, lost, ok bool) {
+// did. It waits that long.
+func (g *guardProcess) bye(within time.Duration) (st syscall.WaitStatus, lost, ok bool) {
 	g.tell(order{Bye: true})
-	late := time.After(answerWithin)
+	_ = g.w.conn.CloseWrite() // says the same
+	late := time.After(within)
 	for {
 		select {
 		case r, open := <-g.reports:

@@ -55,13 +55,13 @@ func TestNoCommandIsAnError(t *testing.T) {
 // What was sent before the command could hear it is delivered all the same.
 func TestInterruptsFromBeforeTheStartAreDelivered(t *testing.T) {
 	interrupts := make(chan os.Signal, 1)
-	interrupts <- syscall.SIGINT
+	interrupts <- syscall.SIGTERM
 	null := devNull(t)
 	got := Run(t.Context(), Config{
 		Args: []string{"sleep", "600"}, Lease: newLease(time.Hour), Interrupts: interrupts, Stdin: null, Stdout: null, Stderr: null,
 	})
-	if got.Lost || got.Code != 128+int(syscall.SIGINT) {
-		t.Errorf("Run = %+v; want ended by SIGINT", got)
+	if got.Lost || got.Code != 128+int(syscall.SIGTERM) {
+		t.Errorf("Run = %+v; want ended by SIGTERM", got)
 	}
 }
 
@@ -107,22 +107,63 @@ func TestAClosedTerminalIsNoEnd(t *testing.T) {
 
 // The command was told to end; a renewal that comes late does not save it.
 func TestALateRenewalDoesNotSaveTheCommand(t *testing.T) {
+	const grace = 5 * time.Second
 	told := filepath.Join(t.TempDir(), "told")
-	l := newLease(2 * time.Second)
-	pids, end := start(t, l, time.Second, "trap 'touch "+told+"' TERM; echo $$; echo ready; while :; do sleep 0.05; done")
-	go func() {
-		for {
-			if _, err := os.Stat(told); err == nil {
-				l.deadline.Store(time.Now().Add(time.Hour).UnixNano())
-				return
+	l := newLease(time.Hour)
+	pids, end := start(t, l, grace, "trap ': >"+told+"' TERM; echo $$; echo ready; while :; do sleep 0.05; done")
+	l.renew(grace)
+	for renewed := false; ; {
+		select {
+		case got := <-end:
+			if !got.Lost || got.Code != 128+int(syscall.SIGKILL) {
+				t.Errorf("Run = %+v; want lost, ended by SIGKILL", got)
 			}
-			time.Sleep(time.Millisecond)
+			if !renewed {
+				t.Error("the command was not told")
+			}
+			mustBeGone(t, pids)
+			return
+		case <-time.After(time.Millisecond):
+			if _, err := os.Stat(told); err == nil && !renewed {
+				l.renew(time.Hour)
+				renewed = true
+			}
 		}
-	}()
-	if got := <-end; !got.Lost || got.Code != 128+int(syscall.SIGKILL) {
-		t.Errorf("Run = %+v; want lost, ended by SIGKILL", got)
 	}
-	mustBeGone(t, pids)
+}
+
+// A deadline that comes closer counts at once: whoever takes the lock may not wait.
+func TestASoonerEndIsHeardOf(t *testing.T) {
+	l := newLease(time.Hour)
+	sooner := make(chan struct{}, 1)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	null := devNull(t)
+	end := make(chan Result, 1)
+	s := &supervisor{look: time.Hour} // which has just looked
+	s.cfg = Config{Args: []string{"sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"}, Lease: l, Sooner: sooner, Grace: time.Millisecond}
+	s.cfg.Stdin, s.cfg.Stdout, s.cfg.Stderr = null, w, null
+	if err := s.start(command(s.cfg), false); err != nil {
+		t.Fatal(err)
+	}
+	go func() { end <- s.run(t.Context(), "sh") }()
+	if line, err := bufio.NewReader(r).ReadString('\n'); err != nil {
+		t.Fatal(line, err)
+	}
+	l.renew(0)
+	sooner <- struct{}{}
+	select {
+	case got := <-end:
+		if !got.Lost || got.Code != 128+int(syscall.SIGKILL) {
+			t.Errorf("Run = %+v; want lost, ended by SIGKILL", got)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the command goes on")
+		close(l.done)
+		<-end
+	}
 }
 
 // inTerminal makes this test binary run under a terminal of its own; see

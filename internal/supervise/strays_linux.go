@@ -69,9 +69,9 @@ func killOrphans() {
 }
 
 // killUntil kills and buries the children that are strays until there are none
-// and it is done, or a second has passed.
+// and it is done, or a second has passed in which it could.
 func killUntil(stray func(pid int) bool, done func() bool) {
-	for end := clock() + time.Second; ; {
+	for range 1000 {
 		left := false
 		for _, pid := range children() {
 			if !stray(pid) {
@@ -82,7 +82,7 @@ func killUntil(stray func(pid int) bool, done func() bool) {
 				left = true
 			}
 		}
-		if !left && done() || clock() > end {
+		if !left && done() {
 			return
 		}
 		time.Sleep(time.Millisecond) // a killed process ends soon, and no signal says when the last did

@@ -94,6 +94,9 @@ type Config struct {
 	// With a channel that is filled from before the lease was acquired, none of
 	// them gets lost on the way here.
 	Interrupts <-chan os.Signal
+	// Sooner says that the lease's deadline may have come closer. nil means that it
+	// never does. Without it that is noticed half a second later.
+	Sooner <-chan struct{}
 	// Stdin, Stdout and Stderr are the command's. nil means this process's.
 	Stdin, Stdout, Stderr *os.File
 }
@@ -117,7 +120,8 @@ var (
 	ErrNotRun = errors.New("it was too late to run the command")
 	// ErrNoGuard says that the command was not run because nobody could guard it.
 	ErrNoGuard = errors.New("its guard could not be started")
-	// ErrGuardDied says that the command was killed because its guard was.
+	// ErrGuardDied says that the command was killed because its guard was, or, if
+	// that was while it was started, that it may not have run at all.
 	ErrGuardDied = errors.New("its guard died")
 )
 
@@ -222,8 +226,12 @@ type supervisor struct {
 func (s *supervisor) run(ctx context.Context, path string) Result {
 	defer disown()
 	defer s.guard.end()
-	r, ok := s.started()
+	r, begun, ok := s.started()
 	switch err := r.err(path); {
+	case !ok && begun:
+		s.guard.end() // what the command has begun is handed over when it is gone
+		killOrphans()
+		return Result{Code: 128 + int(syscall.SIGKILL), Lost: s.lost, Err: ErrGuardDied}
 	case !ok && s.lost, r.Late:
 		return Result{Code: 128 + int(syscall.SIGTERM), Lost: true, Err: ErrNotRun}
 	case !ok:
@@ -235,7 +243,11 @@ func (s *supervisor) run(ctx context.Context, path string) Result {
 	if s.loop(ctx) && !s.lost {
 		disown() // before the guard ends: what the command leaves behind is a daemon
 	}
-	st, lost, ok := s.guard.bye()
+	within := byeWithin
+	if s.lost {
+		within = answerWithin
+	}
+	st, lost, ok := s.guard.bye(within)
 	if !ok {
 		s.orphaned()
 		if s.lost {
@@ -246,29 +258,33 @@ func (s *supervisor) run(ctx context.Context, path string) Result {
 	return Result{Code: exitCode(st), Lost: s.lost || lost}
 }
 
-// started waits until the guard has started the command, or has said why not.
-// It does not wait for long when the lease is over.
-func (s *supervisor) started() (report, bool) {
+// started waits until the guard has started the command, or has said why not, or
+// has died, and reports whether it has begun to. A guard that says nothing for long
+// when the lease is over is killed: nothing else tells whether it has begun.
+func (s *supervisor) started() (r report, begun, ok bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	over := s.cfg.Lease.Done()
 	var late <-chan time.Time
 	for {
 		select {
-		case r, ok := <-s.guard.reports:
-			return r, ok
+		case r, ok = <-s.guard.reports:
+			if !r.Begun {
+				return r, begun, ok
+			}
+			begun = true
 		case <-over:
 			over, late = nil, time.After(answerWithin)
 		case <-late:
 			s.lost = true
-			return report{}, false
+			_ = s.guard.cmd.Process.Kill()
 		case <-timer.C:
 			left := time.Until(s.cfg.Lease.Deadline())
-			if left <= 0 {
-				s.lost = true
-				return report{}, false
+			if left > 0 {
+				timer.Reset(min(left, s.look))
+			} else if late == nil {
+				over, late = nil, time.After(answerWithin)
 			}
-			timer.Reset(min(left, s.look))
 		}
 	}
 }
@@ -290,6 +306,8 @@ func (s *supervisor) loop(ctx context.Context) (ended bool) {
 		case <-outside:
 			s.signal(syscall.SIGTERM)
 			outside = nil
+		case <-s.cfg.Sooner:
+			timer.Reset(0)
 		case <-s.cfg.Lease.Done():
 			return s.end()
 		case <-timer.C:
@@ -317,9 +335,8 @@ func (s *supervisor) plan() (order, time.Duration) {
 // each time: that is no reason to wake the guard.
 func (s *supervisor) renew() time.Duration {
 	o, left := s.plan()
-	if (o.Kill - s.told).Abs() > time.Millisecond {
+	if (o.Kill-s.told).Abs() > time.Millisecond && s.guard.tell(o) {
 		s.told = o.Kill
-		s.guard.tell(o)
 	}
 	return left
 }
@@ -343,6 +360,8 @@ func (s *supervisor) end() (ended bool) {
 			s.pass(sig)
 		case sig := <-s.cfg.Interrupts:
 			s.pass(sig)
+		case <-s.cfg.Sooner:
+			timer.Reset(0)
 		case <-timer.C:
 			o, _ := s.plan()
 			left := min(deadline, o.Kill) - clock()

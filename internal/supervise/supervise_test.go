@@ -17,17 +17,26 @@ import (
 
 // A fakeLease is renewed by hand.
 type fakeLease struct {
-	deadline atomic.Int64 // unix nanoseconds
-	done     chan struct{}
+	base  time.Time
+	left  atomic.Int64 // nanoseconds from base on
+	looks atomic.Int64 // at the deadline
+	done  chan struct{}
 }
 
 func newLease(ttl time.Duration) *fakeLease {
-	l := &fakeLease{done: make(chan struct{})}
-	l.deadline.Store(time.Now().Add(ttl).UnixNano())
+	l := &fakeLease{base: time.Now(), done: make(chan struct{})}
+	l.renew(ttl)
 	return l
 }
 
-func (l *fakeLease) Deadline() time.Time   { return time.Unix(0, l.deadline.Load()) }
+// renew has the lease end ttl from now.
+func (l *fakeLease) renew(ttl time.Duration) { l.left.Store(int64(time.Since(l.base) + ttl)) }
+
+func (l *fakeLease) Deadline() time.Time {
+	l.looks.Add(1)
+	return l.base.Add(time.Duration(l.left.Load()))
+}
+
 func (l *fakeLease) Done() <-chan struct{} { return l.done }
 
 // devNull keeps a test's command away from the test's own terminal.
@@ -132,7 +141,7 @@ func TestALostLeaseEndsTheWholeGroup(t *testing.T) {
 func TestADeadlineKillsWhoIgnoresSIGTERM(t *testing.T) {
 	l := newLease(time.Hour)
 	pids, end := start(t, l, 50*time.Millisecond, "trap '' TERM; echo $$; echo ready; while :; do sleep 0.05; done")
-	l.deadline.Store(time.Now().UnixNano())
+	l.renew(0)
 	close(l.done)
 	if got := <-end; !got.Lost || got.Code != 128+int(syscall.SIGKILL) {
 		t.Errorf("Run = %+v; want lost, ended by SIGKILL", got)
@@ -141,14 +150,16 @@ func TestADeadlineKillsWhoIgnoresSIGTERM(t *testing.T) {
 }
 
 func TestWithoutRenewalTheCommandEndsByTheDeadline(t *testing.T) {
-	l := newLease(400 * time.Millisecond)
-	deadline := l.Deadline()
-	pids, end := start(t, l, 100*time.Millisecond, "echo $$; echo ready; exec sleep 600")
+	const grace = time.Minute
+	l := newLease(time.Hour)
+	pids, end := start(t, l, grace, "echo $$; echo ready; exec sleep 600")
+	l.renew(grace + time.Second)
+	doubt := l.Deadline().Add(-grace)
 	got := <-end
 	if !got.Lost || got.Code != 128+int(syscall.SIGTERM) {
 		t.Errorf("Run = %+v; want lost, ended by SIGTERM", got)
 	}
-	if time.Now().Before(deadline.Add(-100 * time.Millisecond)) {
+	if time.Now().Before(doubt) {
 		t.Error("ended before the lease was in doubt")
 	}
 	mustBeGone(t, pids)

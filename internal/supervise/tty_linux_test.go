@@ -48,7 +48,7 @@ func TestACommandReadsFromTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A command that is stopped for want of the terminal would never end.
-	watchdog := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	watchdog := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer watchdog.Stop()
 	in := bufio.NewScanner(ours)
 	lines(t, in, "code 127")

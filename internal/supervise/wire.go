@@ -27,9 +27,10 @@ type order struct {
 	Bye        bool          // the supervisor knows that the command has ended and sends no more signals
 }
 
-// A report is what the guard says: that it started the command or why not, that
-// the command has ended, and after the good-bye how.
+// A report is what the guard says: that it begins to start the command, that it has
+// or why not, that the command has ended, and after the good-bye how.
 type report struct {
+	Begun bool // if no other report comes, the command may have run
 	Pid   int
 	Errno syscall.Errno // with Text: the command was not started
 	Text  string
