@@ -141,6 +141,7 @@ func (n *node) config() replica.Config {
 		MaxBatch:      o.MaxBatch,
 		SnapshotSlots: o.SnapshotSlots,
 		TailSlots:     o.TailSlots,
+		TailBytes:     o.TailBytes,
 		RetryAfter:    o.RetryAfter,
 		LeaseReads:    o.LeaseReads,
 		Observe:       n.observe,

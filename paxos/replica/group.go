@@ -59,6 +59,7 @@ type group struct {
 
 	logBytes int           // applied since snapAt
 	snapAt   paxos.Slot    // the latest snapshot
+	tail     image.Tail    // of the log below it
 	saving   bool          // it, or one that has arrived, is being written
 	trimTo   paxos.Slot    // a durable header says that votes below are gone
 	trimmed  paxos.Slot    // they are

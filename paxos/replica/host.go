@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -174,13 +175,19 @@ func (h *Host) Freeze(until <-chan struct{}) { _ = h.post(func() { <-until }) }
 
 // post leaves a call for the loop, or says why not. Calls are rare; a loop that has
 // fallen MaxPending of them behind loses more.
-func (h *Host) post(call func()) error {
+func (h *Host) post(call func()) error { return h.leave(call, h.cfg.MaxPending) }
+
+// tell has the loop call f, however much others have left for it, unless the host
+// is closed.
+func (h *Host) tell(f func()) { _ = h.leave(f, math.MaxInt) }
+
+func (h *Host) leave(call func(), most int) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.closed:
 		return paxos.ErrStopped
-	case len(h.calls) >= h.cfg.MaxPending:
+	case len(h.calls) >= most:
 		return paxos.ErrOverloaded
 	}
 	h.calls = append(h.calls, call)

@@ -215,6 +215,33 @@ func (w *world) reconfigure(l int, change func(paxos.Membership) (paxos.Membersh
 	}
 }
 
+// TestLargeValuesLeaveAShortTail: what stays below a snapshot is bounded in bytes, and is
+// enough for nodes that start again.
+func TestLargeValuesLeaveAShortTail(t *testing.T) {
+	const bytes, bound, every = 4 << 10, 100 << 10, 20
+	w := newWorld(t, 3, 3, func(c *Config) { c.SnapshotSlots, c.TailBytes = every, bound })
+	l := w.settle()
+	value := strings.Repeat("x", bytes)
+	for i := range 200 {
+		w.do(l, KindPropose, fmt.Sprint(i, value))
+	}
+	w.run(time.Second)
+	for i := range w.nodes {
+		h := w.nodes[i].disk.group(paxos.Main).header
+		if stay := h.Snapshot + 1 - h.Trimmed; stay < every || stay > bound/bytes+every {
+			t.Errorf("node %d keeps %d slots below its snapshot of slot %d; want %d and not much more", i, stay, h.Snapshot, bound/bytes)
+		}
+		w.stop(i)
+	}
+	for i := range w.nodes {
+		w.start(i)
+	}
+	w.do(w.settle(), KindPropose, "after")
+	if got := len(w.agree()); got != 201 {
+		t.Errorf("%d commands; want 201", got)
+	}
+}
+
 func TestLearnersBecomeVoters(t *testing.T) {
 	w := newWorld(t, 3, 1, func(c *Config) { c.SnapshotSlots, c.TailSlots = 20, 5 })
 	w.settle()

@@ -23,6 +23,7 @@ func (h *Host) snapshot(g *group) error {
 	}
 	encode := g.machine.Snapshot()
 	s := paxos.Snapshot{Slot: g.applied, Membership: g.status.Membership}
+	g.tail.Add(g.applied, g.logBytes)
 	g.snapAt, g.logBytes = g.applied, 0
 	h.cfg.Log.Debug("snapshot begun", "group", g.id, "slot", s.Slot)
 	var size int
@@ -90,23 +91,11 @@ func (h *Host) beside(g *group, work func(), then func() error) error {
 	return nil
 }
 
-// tell has the loop call f, however much others have left for it, unless the host
-// is closed.
-func (h *Host) tell(f func()) {
-	h.mu.Lock()
-	if !h.closed {
-		h.calls = append(h.calls, f)
-	}
-	h.mu.Unlock()
-	h.ring()
-}
-
 // saved takes note that the snapshot of slot, up to which g has applied everything, is
 // written. It has size bytes.
 func (h *Host) saved(g *group, slot paxos.Slot, size int) {
 	g.stateBytes = size
-	tail := paxos.Slot(h.cfg.TailSlots)
-	g.core.Compact(slot, max(slot, tail)-tail+1, &g.out)
+	g.core.Compact(slot, g.tail.First(slot, h.cfg.TailSlots, h.cfg.TailBytes), &g.out)
 	h.touch(g)
 }
 

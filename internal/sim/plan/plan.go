@@ -75,6 +75,7 @@ type Options struct {
 	Tick, RetryAfter          time.Duration
 	MaxBatch, MaxPending      int
 	SnapshotSlots, TailSlots  int
+	TailBytes                 int           // 0 means as in production
 	LeaseReads                bool          // but not in a wild run
 	HandOverEvery             time.Duration // mean time between two hand-overs; 0 means none
 

@@ -52,6 +52,7 @@ func Swarm(seed uint64) Options {
 	o.disks(rand.New(rand.NewPCG(seed, 0x6469736b73)))
 	o.wild(rand.New(rand.NewPCG(seed, 0x77696c64)))
 	o.sides(rand.New(rand.NewPCG(seed, 0x7369646573)))
+	o.TailBytes = dice.Pick(rand.New(rand.NewPCG(seed, 0x7461696c)), 0, 1, 1000, 20_000)
 	return o
 }
 
