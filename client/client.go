@@ -249,15 +249,14 @@ func (c *Client) ownSession(ctx context.Context, cfg SessionConfig) (*Session, e
 // discard ends such a session, in the background: should the server not hear of
 // it the session ends by itself after its TTL.
 func (c *Client) discard(s *Session) {
-	s.lose(errEnded)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return // Close has seen to it, or nobody can
+	if !c.closed { // else Close sees to it: own has a session until it is lost
+		c.work.Go(func() {
+			ctx, cancel := context.WithTimeout(c.life, s.ttl)
+			defer cancel()
+			_ = s.end(ctx, errEnded)
+		})
 	}
-	c.work.Go(func() {
-		ctx, cancel := context.WithTimeout(c.life, s.ttl)
-		defer cancel()
-		_ = s.end(ctx, errEnded)
-	})
+	c.mu.Unlock()
+	s.lose(errEnded)
 }

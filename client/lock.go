@@ -180,7 +180,9 @@ func (h *Held) Waited() time.Duration { return h.waited }
 
 // Context ends with the lock: with cause [ErrLockLost] before the server could
 // give it to anybody else, with [ErrReleased] at Unlock. It carries the values
-// of the context that the lock was acquired with.
+// of the context that the lock was acquired with. If this process stands still
+// when the time is over, the context ends as soon as it goes on, which may be too
+// late; [Held.Err] looks at the clock, and is right even then.
 //
 // Whoever breaks the lock by force, or takes it away after asking to yield,
 // does not wait for this side to hear of it. Then the cause is a [*LostError],

@@ -117,6 +117,30 @@ func TestCloseEndsReaders(t *testing.T) {
 	})
 }
 
+// TestCloseWhileAReaderEnds holds up whoever has just lost a reader's session, and
+// closes the client meanwhile: the server hears of the session's end.
+func TestCloseWhileAReaderEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, f := newFake(t, Config{}, nil)
+		h, err := c.RLock(t.Context(), "job")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lose := h.s.cancel
+		h.s.cancel = func(cause error) { lose(cause); time.Sleep(time.Second) }
+		ended := make(chan error)
+		go func() { ended <- h.Unlock(t.Context()) }()
+		synctest.Wait()
+		after(t, c)
+		if n := f.count("DELETE sessions/"); n != 1 {
+			t.Errorf("%d sessions were ended; requests %v", n, f.requests())
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestChangesOfMode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var modes []string

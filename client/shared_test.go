@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,7 +31,7 @@ func largeValue(t *testing.T, shares bool, hc *http.Client) {
 		entryHeader(w.Header(), 7)
 		_, _ = io.WriteString(w, value)
 	}), shares)
-	c, err := New(Config{Endpoints: []string{url}, HTTPClient: hc, Timeout: 3 * time.Second})
+	c, err := New(Config{Endpoints: []string{url}, HTTPClient: hc})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,17 +59,14 @@ func largeHead(t *testing.T, shares bool, hc *http.Client) {
 		t.Cleanup(srv.Close)
 		return srv.URL
 	}
-	c, err := New(Config{Endpoints: []string{mk(), mk()}, HTTPClient: hc, Timeout: 3 * time.Second})
+	c, err := New(Config{Endpoints: []string{mk(), mk()}, HTTPClient: hc})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	began := time.Now()
 	_, err = c.Put(t.Context(), strings.Repeat("k", 40<<10), nil)
-	at, _ := c.link.Pick()
-	t.Logf("after %v at endpoint %d: %.200v", time.Since(began), at, err)
-	if time.Since(began) > 2*time.Second {
-		t.Error("repeated until the time was over what can never be sent")
+	if err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%.200v; want a refusal, and not that the time is over", err)
 	}
 }
 
@@ -96,14 +95,11 @@ func TestLeavingNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(errors.New("the node goes down")) // as stopRequests; the listener stays until elections are over
-	began := time.Now()
-	_, err = c.Put(t.Context(), "k", nil)
-	t.Logf("after %v, %d connections: %v", time.Since(began), conns.Load(), err)
+	if _, err := c.Put(t.Context(), "k", nil); err != nil {
+		t.Errorf("%v, though another node was there", err)
+	}
 	if n := conns.Load(); n > 20 {
 		t.Errorf("one request made %d connections to a node that leaves", n)
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("took %v though another node was there", took)
 	}
 }
 
@@ -126,9 +122,8 @@ func endedBefore(t *testing.T, shares bool, hc *http.Client) {
 	time.Sleep(100 * time.Millisecond)
 	state.mu.Lock()
 	defer state.mu.Unlock()
-	t.Log(err)
-	if errors.Is(err, ErrUnknownOutcome) || state.asked != 1 {
-		t.Errorf("%v; the node was asked %d times, want 1", err, state.asked)
+	if err == nil || errors.Is(err, ErrUnknownOutcome) || len(state.effects) != 1 {
+		t.Errorf("%v; %d effects, want 1", err, len(state.effects))
 	}
 }
 
@@ -207,14 +202,13 @@ func silenced(t *testing.T) (c *Client, made *atomic.Int64) {
 // that has fallen silent.
 func TestSilentQueue(t *testing.T) {
 	c, made := silenced(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	var last error
-	for range 3 { // attempts, as Link.Do makes them, but that each waits a minute
-		_, _, last = c.link.Once(ctx, placeInQueue(), 300*time.Millisecond)
+	for range 2 { // attempts, as Link.Do makes them, but that each waits a minute
+		_, _, _ = c.link.Once(ctx, placeInQueue(), 300*time.Millisecond)
 	}
-	if last != nil {
-		t.Errorf("the third attempt: %v; %d connections", last, made.Load())
+	if _, _, err := c.link.Once(ctx, placeInQueue(), 10*time.Second); err != nil {
+		t.Errorf("the third attempt: %v; %d connections", err, made.Load())
 	}
 }
 
@@ -226,27 +220,27 @@ func placeInQueue() link.Request {
 // does not stay.
 func TestCloseWhileMaking(t *testing.T) {
 	s := multiplex.NewServer(multiplex.ServerConfig{Handler: &node{effects: map[string]int{}}})
-	var open atomic.Int64
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(200 * time.Millisecond)
-		open.Add(1)
-		defer open.Add(-1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	closed, ended := make(chan struct{}), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		cancel() // the request that the connection is for
+		<-closed
 		s.ServeHTTP(w, r)
 	}))
-	_ = net.Listen
-	srv.Start()
 	t.Cleanup(func() { s.Close(); s.Shutdown(context.Background()); srv.Close() })
 	c, err := New(Config{Endpoints: []string{srv.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
 	_, _ = c.Put(ctx, "k", nil)
 	_ = c.Close()
-	time.Sleep(time.Second)
-	if n := open.Load(); n > 0 {
-		t.Errorf("%d connections of a closed client are open", n)
+	close(closed)
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("a connection of a closed client is open")
 	}
 }
 
@@ -339,15 +333,16 @@ func TestCrowdStays(t *testing.T) {
 			w.Header().Set("Prytany-Revision", "7")
 		})
 	}
-	c, err := New(Config{Endpoints: []string{listen(t, slow(&first), true), listen(t, slow(&second), true)}, Timeout: time.Minute})
+	c, err := New(Config{Endpoints: []string{listen(t, slow(&first), true), listen(t, slow(&second), true)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
 	var callers sync.WaitGroup
-	for range crowd {
-		callers.Go(func() {
-			if _, err := c.Put(t.Context(), "k", nil); err != nil {
+	for i := range crowd {
+		put := link.Request{Method: http.MethodPut, Path: "config/k", Small: true, Change: true, Key: fmt.Sprint(i)}
+		callers.Go(func() { // one attempt, as Link.Do makes them, but with time enough
+			if _, _, err := c.link.Once(t.Context(), put, time.Minute); err != nil {
 				t.Error(err)
 			}
 		})
@@ -358,6 +353,15 @@ func TestCrowdStays(t *testing.T) {
 	}
 }
 
+// A hook calls a function instead of logging.
+type hook struct {
+	slog.Handler
+	call func()
+}
+
+func (h hook) Enabled(context.Context, slog.Level) bool  { return true }
+func (h hook) Handle(context.Context, slog.Record) error { h.call(); return nil }
+
 // TestLargeThenRefused has a change be done whose answer is too large to be shared, and its
 // repetition refused: nobody may say that nothing has happened.
 func TestLargeThenRefused(t *testing.T) {
@@ -365,21 +369,30 @@ func TestLargeThenRefused(t *testing.T) {
 		status int
 		code   api.Code
 	}{{http.StatusServiceUnavailable, api.CodeOverloaded}, {http.StatusForbidden, "forbidden"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var refused atomic.Bool
 		url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if _, plain := w.(http.Flusher); !plain {
 				_, _ = w.Write(make([]byte, multiplex.MaxReply+1))
 				return
 			}
+			refused.Store(true)
 			w.WriteHeader(code.status)
 			_ = json.NewEncoder(w).Encode(api.Problem{Code: code.code, Applied: api.AppliedNo})
 		}), true)
-		c, err := New(Config{Endpoints: []string{url}, Timeout: time.Second})
+		between := func() { // attempts: the last one has been judged
+			if refused.Load() {
+				cancel()
+			}
+		}
+		c, err := New(Config{Endpoints: []string{url}, Log: slog.New(hook{slog.DiscardHandler, between})})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Put(t.Context(), "k", nil); !errors.Is(err, ErrUnknownOutcome) {
+		if _, err := c.Put(ctx, "k", nil); !errors.Is(err, ErrUnknownOutcome) {
 			t.Errorf("%d: %v; want ErrUnknownOutcome", code.status, err)
 		}
+		cancel()
 		_ = c.Close()
 	}
 }
@@ -395,7 +408,7 @@ func TestUpgradesRefusedOnTheWay(t *testing.T) {
 		}
 		state.ServeHTTP(w, r)
 	}), false)
-	c, err := New(Config{Endpoints: []string{url}, Timeout: 2 * time.Second})
+	c, err := New(Config{Endpoints: []string{url}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,11 +13,13 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/prytany/prytany/internal/leaktest"
+	"github.com/prytany/prytany/internal/port"
 	"github.com/prytany/prytany/synod"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	leaktest.Main(m,
 		// Memberlist's Shutdown does not wait for a probe, a sync or a stream
 		// that has begun; each ends by a timeout of its own, of two seconds.
 		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probe"),
@@ -29,11 +31,23 @@ func TestMain(m *testing.M) {
 // patience is how long a test waits for gossip on a slow machine.
 const patience = 60 * time.Second
 
+// keep returns an address of the loopback that nobody else gets before the test ends, also
+// while no detector runs there.
+func keep(t *testing.T) string {
+	t.Helper()
+	p, err := port.Keep()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Release)
+	return p.Addr()
+}
+
 // start runs a detector on the loopback until the test ends, or stop is called.
 func start(t *testing.T, cfg Config) (d *Detector, stop func()) {
 	t.Helper()
 	if cfg.Bind == "" {
-		cfg.Bind = "127.0.0.1:0"
+		cfg.Bind = keep(t)
 	}
 	d, err := New(cfg)
 	if err != nil {
@@ -106,16 +120,11 @@ func TestJoinDescribeLeave(t *testing.T) {
 }
 
 func TestSeedThatStartsLater(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // for a port that is free
-	if err != nil {
-		t.Fatal(err)
-	}
-	seed := l.Addr().String()
+	seed := keep(t)
 	b, _ := start(t, Config{Self: node(2), Join: []string{seed}})
 	if got := b.missing(); len(got) != 1 || got[0] != seed {
 		t.Errorf("missing %v; want the seed", got)
 	}
-	l.Close()
 	start(t, Config{Self: node(1), Bind: seed})
 	wait(t, b, "b sees the seed", in(1, Alive))
 }
@@ -276,12 +285,7 @@ func TestSeedChangesHands(t *testing.T) {
 }
 
 func TestNobodyAnswersIsToldOf(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // for a port that nobody has
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := l.Addr().String()
-	l.Close()
+	nobody := keep(t)
 	log, lines := newDiary()
 	start(t, Config{Self: node(1), Join: []string{nobody}, Log: log})
 	wantLine(t, lines, "no other node answers")

@@ -17,7 +17,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/prytany/prytany/httpapi/internal/relay"
 	"github.com/prytany/prytany/internal/api"
+	"github.com/prytany/prytany/internal/leaktest"
 	"github.com/prytany/prytany/locks"
 	"github.com/prytany/prytany/locks/service"
 )
@@ -47,10 +49,28 @@ func front(nodes ...string) Config {
 	return cfg
 }
 
+// patient is a Server that gives the nodes to which it passes requests on all the time that
+// they need.
+func patient(cfg Config) *Server {
+	s := New(cfg)
+	s.relay = relay.New(relay.Config{Dial: time.Minute, Patience: time.Minute, Pong: time.Minute})
+	return s
+}
+
+// happens waits until c is closed, or has a value.
+func happens(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(time.Minute):
+		t.Errorf("does not happen: %s", what)
+	}
+}
+
 // leakless fails the test if goroutines outlive it and all its nodes.
 func leakless(t *testing.T) {
 	now := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, now) })
+	t.Cleanup(func() { leaktest.None(t, now) })
 }
 
 var idInBody = regexp.MustCompile(`"request_id":"[A-Z2-7]+"`)
@@ -71,7 +91,7 @@ func TestRelayedIsAsDirect(t *testing.T) {
 	leakless(t)
 	f := filled()
 	url, direct, _ := member(t, f)
-	relaying := New(front(url))
+	relaying := patient(front(url))
 	for _, seed := range seeds {
 		path, ok := strings.CutPrefix(strings.Replace(strings.Replace(seed[1], "/groups/main/", "/", 1), "/groups/g%2F1/", "/", 1), "/v1/")
 		if !ok || strings.HasPrefix(path, "events") || strings.HasPrefix(path, "rtt") || strings.HasPrefix(path, "groups") || strings.HasPrefix(path, "members") {
@@ -134,17 +154,17 @@ func TestNotRelayed(t *testing.T) {
 		{"/v1/groups/far/locks/a?wait=1h", nil, 400, api.CodeInvalid},
 		{"/v1/groups/far/locks/" + strings.Repeat("x", 513), nil, 400, api.CodeInvalid},
 	} {
-		p := problemIn(t, send(t, New(front(url)), "GET", tc.target, "", tc.headers...))
+		p := problemIn(t, send(t, patient(front(url)), "GET", tc.target, "", tc.headers...))
 		if p.Status != tc.status || p.Code != tc.code || p.Code == api.CodeNotLeader && p.Leader != "http://n2:7480" {
 			t.Errorf("%.60s %v: %+v, want %d %s", tc.target, tc.headers, p, tc.status, tc.code)
 		}
 	}
 	cfg := front(url)
 	cfg.LeaderURL = nil
-	if p := problemIn(t, send(t, New(cfg), "GET", "/v1/groups/far/locks/a", "", "Prytany-Forward: ?0")); p.Code != api.CodeNoLeader {
+	if p := problemIn(t, send(t, patient(cfg), "GET", "/v1/groups/far/locks/a", "", "Prytany-Forward: ?0")); p.Code != api.CodeNoLeader {
 		t.Errorf("%+v", p)
 	}
-	p := problemIn(t, send(t, New(front(url)), "PUT", "/v1/groups/far/config/a", strings.Repeat("x", 256<<10+1)))
+	p := problemIn(t, send(t, patient(front(url)), "PUT", "/v1/groups/far/config/a", strings.Repeat("x", 256<<10+1)))
 	if p.Code != api.CodeTooLarge {
 		t.Errorf("%+v", p)
 	}
@@ -156,11 +176,11 @@ func TestNotRelayed(t *testing.T) {
 // A node that cannot ask which groups there are does not say that there is no such group.
 func TestRelayToNobodyKnown(t *testing.T) {
 	for _, method := range []string{"GET", "PUT"} {
-		p := problemIn(t, send(t, New(front()), method, "/v1/groups/far/config/a", ""))
+		p := problemIn(t, send(t, patient(front()), method, "/v1/groups/far/config/a", ""))
 		if p.Code != api.CodeNoLeader || p.Applied != api.AppliedNo || !p.Retryable {
 			t.Errorf("%+v", p)
 		}
-		if p := problemIn(t, send(t, New(front()), method, "/v1/groups/nowhere/config/a", "")); p.Code != api.CodeGroupUnknown {
+		if p := problemIn(t, send(t, patient(front()), method, "/v1/groups/nowhere/config/a", "")); p.Code != api.CodeGroupUnknown {
 			t.Errorf("%+v", p)
 		}
 	}
@@ -172,12 +192,12 @@ func TestRelayLoop(t *testing.T) {
 	for i := range urls {
 		cfg := front()
 		cfg.Relay = func(string) ([]string, bool) { return urls[:], false }
-		addr, _, _ := serve(t, New(cfg))
+		addr, _, _ := serve(t, patient(cfg))
 		urls[i] = "http://" + addr
 	}
 	cfg := front(urls[:]...)
 	for _, method := range []string{"GET", "PUT"} {
-		p := problemIn(t, send(t, New(cfg), method, "/v1/groups/far/config/a", ""))
+		p := problemIn(t, send(t, patient(cfg), method, "/v1/groups/far/config/a", ""))
 		if p.Code != api.CodeNoLeader || p.Applied != api.AppliedNo || !p.Retryable {
 			t.Errorf("%+v", p)
 		}
@@ -188,7 +208,7 @@ func TestRelayLoop(t *testing.T) {
 func TestRelayedBodies(t *testing.T) {
 	f := filled()
 	url, _, _ := member(t, f)
-	s := New(front(url))
+	s := patient(front(url))
 	value := strings.Repeat("\x00", 256<<10)
 	if rec := send(t, s, "PUT", "/v1/groups/far/config/a", value); rec.Code != 200 || string(f.calls[0].(service.Put).Value) != value {
 		t.Errorf("%d %s", rec.Code, rec.Body)
@@ -246,7 +266,7 @@ func TestRelayedHeaders(t *testing.T) {
 		if tc.method == "PUT" && strings.HasPrefix(tc.target, "config") {
 			text = "value"
 		}
-		p := problemIn(t, send(t, New(front(broken, broken)), tc.method, "/v1/groups/far/"+tc.target, text, tc.headers...))
+		p := problemIn(t, send(t, patient(front(broken, broken)), tc.method, "/v1/groups/far/"+tc.target, text, tc.headers...))
 		if len(got) != tc.tries || p.Code != tc.code || p.Retryable != tc.retryable {
 			t.Errorf("%s %s %v: %d tries, %+v", tc.method, tc.target, tc.headers, len(got), p)
 			continue
@@ -287,7 +307,7 @@ func TestRelayedAnswerBreaksOff(t *testing.T) {
 	observed := make(chan int, 1)
 	cfg := front(broken)
 	cfg.Observe = func(_ string, status int, _ time.Duration) { observed <- status }
-	addr, _, _ := serve(t, New(cfg))
+	addr, _, _ := serve(t, patient(cfg))
 	resp, err := http.Get("http://" + addr + "/v1/groups/far/config/a")
 	if err == nil {
 		_, err = io.ReadAll(resp.Body)
@@ -335,7 +355,7 @@ func TestRelayedStream(t *testing.T) {
 			f := newFake()
 			f.stream = &script{more: make(chan turn), gone: make(chan struct{})}
 			url, _, stopMember := member(t, f)
-			s := New(front(url))
+			s := patient(front(url))
 			addr, srv, stopRelay := serve(t, s)
 			lines, resp, stopClient := watching(t, addr)
 			defer stopClient()
@@ -357,11 +377,7 @@ func TestRelayedStream(t *testing.T) {
 				expect(kind) // before there is more
 			}
 			end(stopClient, stopMember, stopRelay)
-			select {
-			case <-f.stream.gone:
-			case <-time.After(5 * time.Second):
-				t.Error("the stream goes on at the member")
-			}
+			happens(t, "the stream ends at the member", f.stream.gone)
 			rest, err := io.ReadAll(lines)
 			switch name {
 			case "the member goes":
@@ -384,13 +400,14 @@ func TestRelayedStream(t *testing.T) {
 
 // A client that goes takes its request with it.
 func TestRelayedClientGoes(t *testing.T) {
-	ended := make(chan struct{})
+	arrived, ended := make(chan struct{}), make(chan struct{})
 	hanging := upstream(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
+		close(arrived)
 		<-r.Context().Done()
 		close(ended)
 	})
-	addr, _, _ := serve(t, New(front(hanging)))
+	addr, _, _ := serve(t, patient(front(hanging)))
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -398,13 +415,9 @@ func TestRelayedClientGoes(t *testing.T) {
 	if _, err := io.WriteString(conn, "PUT /v1/groups/far/locks/a?wait=1m HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond)
+	happens(t, "the request arrives at the member", arrived)
 	_ = conn.Close()
-	select {
-	case <-ended:
-	case <-time.After(5 * time.Second):
-		t.Error("the request goes on at the member")
-	}
+	happens(t, "the request ends at the member", ended)
 }
 
 // When the relaying node goes down, whoever waits is sent elsewhere, and a change that
@@ -419,7 +432,7 @@ func TestRelayStops(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	})
-	s := New(front(slow))
+	s := patient(front(slow))
 	addr, srv, stop := serve(t, s)
 	type result struct {
 		status int
@@ -464,7 +477,7 @@ func TestRelayedTakesRoom(t *testing.T) {
 	})
 	cfg := front(hanging)
 	cfg.MaxInFlight, cfg.MaxStreams, cfg.MaxHeld = 1, 1, 1
-	s := New(cfg)
+	s := patient(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for _, target := range []string{"GET locks/a?wait=1m", "GET watch/a", "PUT sessions/a?hold=1m"} {

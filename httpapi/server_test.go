@@ -35,6 +35,26 @@ func serve(t *testing.T, s *Server) (addr string, srv *http.Server, stop func())
 	return ln.Addr().String(), srv, stop
 }
 
+// piped runs s within a bubble, and returns a connection to it. That holds nothing: a write
+// lasts until the other side has read it all.
+func piped(t *testing.T, s *Server) net.Conn {
+	t.Helper()
+	conn, theirs := net.Pipe()
+	p := pen{make(chan net.Conn, 1)}
+	p.conns <- theirs
+	srv, stop := s.NewHTTPServer()
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(p) }()
+	t.Cleanup(func() {
+		_ = conn.Close()
+		close(p.conns)
+		<-ended
+		stop()
+		_ = srv.Close()
+	})
+	return conn
+}
+
 // exchange sends text as it is, closes its half of the connection if half, and
 // returns the reply.
 func exchange(t *testing.T, addr, text string, half bool) *http.Response {
@@ -45,6 +65,12 @@ func exchange(t *testing.T, addr, text string, half bool) *http.Response {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	return converse(t, conn, text, half)
+}
+
+// converse does so over conn.
+func converse(t *testing.T, conn net.Conn, text string, half bool) *http.Response {
+	t.Helper()
 	if _, err := io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -111,13 +137,17 @@ func TestBrokenBodies(t *testing.T) {
 // A client that does not send the body it has announced is cut off in time,
 // whether anybody wants that body or not.
 func TestSlowBody(t *testing.T) {
-	cfg := config(newFake())
-	cfg.IOTimeout = 300 * time.Millisecond
-	addr, _, _ := serve(t, New(cfg))
 	for path, want := range map[string]int{"/v1/config/a": 408, "/nothing": 404, "/v1/config/a?b": 400} {
-		if resp := exchange(t, addr, "PUT "+path+" HTTP/1.1\nHost: x\nContent-Length: 10\n\nshort", false); resp.StatusCode != want {
-			t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			cfg := config(newFake())
+			cfg.IOTimeout = 300 * time.Millisecond
+			conn := piped(t, New(cfg))
+			began := time.Now()
+			resp := converse(t, conn, "PUT "+path+" HTTP/1.1\nHost: x\nContent-Length: 10\n\nshort", false)
+			if took := time.Since(began); resp.StatusCode != want || took != cfg.IOTimeout {
+				t.Errorf("%s: %d after %v, want %d after %v", path, resp.StatusCode, took, want, cfg.IOTimeout)
+			}
+		})
 	}
 }
 

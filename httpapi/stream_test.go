@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -360,37 +359,35 @@ func TestStreamsOverTheWire(t *testing.T) {
 // A reader that takes nothing is cut off, and the stream closed; its answer does
 // not look whole.
 func TestSlowReaderIsCutOff(t *testing.T) {
-	f := newFake()
-	f.stream = &script{more: make(chan turn), gone: make(chan struct{})}
-	cfg := config(f)
-	cfg.StreamTimeout = 100 * time.Millisecond
-	addr, _, _ := serve(t, New(cfg))
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if _, err := io.WriteString(conn, "GET /v1/watch/a HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	value := []byte(strings.Repeat("v", 256<<10))
-	revision := uint64(50)
-	for cut := false; !cut; {
-		revision++
-		e := locks.Event{Type: locks.EventPut, Name: "a", Entry: &locks.Entry{Key: "a", Value: value, Revision: revision}}
-		select {
-		case f.stream.more <- turn{changes: []locks.Change{{Revision: revision, Events: []locks.Event{e}}}, upTo: revision}:
-		case <-f.stream.gone:
-			cut = true
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.stream = &script{more: make(chan turn), gone: make(chan struct{})}
+		cfg := config(f)
+		cfg.StreamTimeout = 100 * time.Millisecond
+		conn := piped(t, New(cfg))
+		if _, err := io.WriteString(conn, "GET /v1/watch/a HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
 		}
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n, err := io.Copy(io.Discard, resp.Body); err == nil {
-		t.Errorf("the answer looks whole after %d bytes", n)
-	}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(resp.Body).ReadString('\n')
+		if err != nil || !strings.Contains(line, "bookmark") {
+			t.Fatalf("%q, %v; want a bookmark", line, err)
+		}
+		time.Sleep(time.Hour) // nothing happens
+		began := time.Now()
+		e := locks.Event{Type: locks.EventPut, Name: "a", Entry: &locks.Entry{Key: "a", Value: []byte("v"), Revision: 51}}
+		f.stream.more <- turn{changes: []locks.Change{{Revision: 51, Events: []locks.Event{e}}}, upTo: 51}
+		<-f.stream.gone
+		if took := time.Since(began); took != cfg.StreamTimeout {
+			t.Errorf("cut off after %v; want %v", took, cfg.StreamTimeout)
+		}
+		if n, err := io.Copy(io.Discard, resp.Body); err == nil {
+			t.Errorf("the answer looks whole after %d bytes", n)
+		}
+	})
 }
 
 // Held keepalives end when the node goes down, with something that may be sent

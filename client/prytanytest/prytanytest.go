@@ -28,8 +28,8 @@ import (
 )
 
 const (
-	readyWithin  = 30 * time.Second
-	leaderWithin = 30 * time.Second
+	readyWithin  = time.Minute
+	leaderWithin = time.Minute
 	minTTL       = 200 * time.Millisecond
 )
 
@@ -171,7 +171,7 @@ func (c *Cluster) Nodes() (names []string) {
 func (c *Cluster) Leader() string { return c.cluster.Leader() }
 
 // AwaitLeader waits until some node leads and returns its name; "" if none does
-// within half a minute, which fails the test.
+// within a minute, which fails the test.
 func (c *Cluster) AwaitLeader() string {
 	end := time.After(leaderWithin)
 	tick := time.NewTicker(2 * time.Millisecond)

@@ -22,7 +22,8 @@ func TestReadersAndWriters(t *testing.T) {
 	t.Parallel()
 	cluster := prytanytest.NewCluster(t, 3)
 	ctx := within(t)
-	var readers, writers, together atomic.Int32
+	var readers, writers atomic.Int32
+	var together atomic.Bool
 	var fence atomic.Uint64
 	var all sync.WaitGroup
 	work := func(c *client.Client, shared bool) {
@@ -33,8 +34,9 @@ func TestReadersAndWriters(t *testing.T) {
 				return
 			}
 			if shared {
-				n := readers.Add(1)
-				together.Store(max(together.Load(), n))
+				if readers.Add(1) > 1 {
+					together.Store(true)
+				}
 			} else if old := fence.Swap(h.Fence()); old >= h.Fence() || writers.Add(1) != 1 {
 				t.Errorf("two writers, or fence %d after %d", h.Fence(), old)
 			}
@@ -61,27 +63,41 @@ func TestReadersAndWriters(t *testing.T) {
 	killed := cluster.KillLeader()
 	all.Wait()
 	cluster.Restart(killed)
-	if together.Load() < 2 {
+	if !together.Load() {
 		t.Error("readers did not share the lock")
 	}
 }
 
-// TestSemaphoreIsNeverOverfull counts who is inside.
+// TestSemaphoreIsNeverOverfull counts who is inside. Nobody leaves before there were as
+// many as there may be.
 func TestSemaphoreIsNeverOverfull(t *testing.T) {
 	t.Parallel()
 	cluster := prytanytest.NewCluster(t, 3)
 	ctx := within(t)
 	c := cluster.Client(client.Config{})
-	var inside, most atomic.Int32
+	const slots = 3
+	var inside atomic.Int32
+	full := make(chan struct{})
+	var fill sync.Once
 	var all sync.WaitGroup
 	for range 12 {
 		all.Go(func() {
-			h, err := c.Semaphore(ctx, "downloads", 3)
+			h, err := c.Semaphore(ctx, "downloads", slots)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			most.Store(max(most.Load(), inside.Add(1)))
+			switch n := inside.Add(1); {
+			case n > slots:
+				t.Errorf("%d inside at a time", n)
+			case n == slots:
+				fill.Do(func() { close(full) })
+			}
+			select {
+			case <-full:
+			case <-ctx.Done():
+				t.Errorf("never %d inside at a time", slots)
+			}
 			time.Sleep(10 * time.Millisecond)
 			inside.Add(-1)
 			if err := h.Unlock(ctx); err != nil {
@@ -90,9 +106,6 @@ func TestSemaphoreIsNeverOverfull(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := most.Load(); n != 3 {
-		t.Errorf("%d inside at a time", n)
-	}
 }
 
 // TestBrokenLockIsLostAtOnce breaks a lock and asks for another, whose holders
@@ -102,7 +115,7 @@ func TestBrokenLockIsLostAtOnce(t *testing.T) {
 	cluster := prytanytest.NewCluster(t, 3)
 	ctx := within(t)
 	for _, url := range cluster.Endpoints() {
-		c := cluster.Client(client.Config{Endpoints: []string{url}})
+		c := cluster.Client(client.Config{Endpoints: []string{url}, SessionTTL: time.Minute})
 		broken, asked := lock(t, c, "broken"), lock(t, c, "asked")
 		other := cluster.Client(client.Config{})
 		if err := other.AskYield(ctx, "asked", 50*time.Millisecond, "deploy"); err != nil {
@@ -119,7 +132,7 @@ func TestBrokenLockIsLostAtOnce(t *testing.T) {
 				t.Errorf("%s: %v", h.Name(), err)
 			}
 		}
-		if took := time.Since(begin); took > 5*time.Second { // of a TTL of 15 s
+		if took := time.Since(begin); took > 20*time.Second { // of a TTL of 60 s
 			t.Errorf("took %v", took)
 		}
 		if r := <-asked.Yield(); r.Reason != "deploy" || r.Within != 50*time.Millisecond {
@@ -128,28 +141,25 @@ func TestBrokenLockIsLostAtOnce(t *testing.T) {
 	}
 }
 
-// A counter counts renewals of sessions.
-type counter struct{ held, plain atomic.Int32 }
+// A counter counts renewals of sessions that were held back and then answered.
+type counter struct{ held atomic.Int32 }
 
 func (c *counter) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method == http.MethodPut && strings.HasPrefix(req.URL.Path, "/v1/sessions/") {
-		if req.URL.Query().Has("hold") {
-			c.held.Add(1)
-		} else {
-			c.plain.Add(1)
-		}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err == nil && resp.StatusCode == http.StatusOK && req.Method == http.MethodPut &&
+		strings.HasPrefix(req.URL.Path, "/v1/sessions/") && req.URL.Query().Has("hold") {
+		c.held.Add(1)
 	}
-	return http.DefaultTransport.RoundTrip(req)
+	return resp, err
 }
 
-// TestListenerKeepsSessions holds a lock by renewals that wait for news, which
-// leave nothing for the others to do, and for longer than its TTL after the loss
-// of the leader.
+// TestListenerKeepsSessions holds a lock by renewals that wait for news, each for a quarter
+// of the TTL, and for longer than its TTL after the loss of the leader.
 func TestListenerKeepsSessions(t *testing.T) {
 	t.Parallel()
 	cluster := prytanytest.NewCluster(t, 3)
 	var n counter
-	c := cluster.Client(client.Config{SessionTTL: 3 * time.Second, HTTPClient: &http.Client{Transport: &n}})
+	c := cluster.Client(client.Config{SessionTTL: 10 * time.Second, HTTPClient: &http.Client{Transport: &n}})
 	h := lock(t, c, "job")
 	more := func(k int32) {
 		to := n.held.Load() + k
@@ -158,10 +168,7 @@ func TestListenerKeepsSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	more(5)
-	if plain := n.plain.Load(); plain > 1 {
-		t.Errorf("%d other renewals", plain)
-	}
+	more(1)
 	killed := cluster.KillLeader()
 	cluster.AwaitLeader()
 	more(5)
@@ -182,7 +189,7 @@ func TestElectionsOverlapNever(t *testing.T) {
 	var all sync.WaitGroup
 	var rivals []*client.Election
 	for i := range 3 {
-		c := cluster.Client(client.Config{SessionTTL: shortTTL})
+		c := cluster.Client(client.Config{})
 		e := c.Election("e", client.ElectionConfig{Value: fmt.Sprint(i)})
 		rivals = append(rivals, e)
 		all.Go(func() {
@@ -224,14 +231,12 @@ func TestElectionsOverlapNever(t *testing.T) {
 		return l
 	}
 	first := led(0)
+	var list []client.Candidate
 	eventually(t, "two candidates", func() bool {
-		list, err := watcher.Candidates(ctx)
+		var err error
+		list, err = watcher.Candidates(ctx)
 		return err == nil && len(list) == 2
 	})
-	list, err := watcher.Candidates(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var leader *client.Election
 	for i, e := range rivals {
 		if first.Value == fmt.Sprint(i) {

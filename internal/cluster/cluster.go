@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/prytany/prytany/internal/node"
+	"github.com/prytany/prytany/internal/port"
 )
 
 // Config configures a Cluster. Fields without a stated default are required.
@@ -50,7 +51,8 @@ type Cluster struct {
 type member struct {
 	name   string
 	cfg    node.Config
-	node   *node.Node // nil while down
+	node   *node.Node   // nil while down
+	ports  []*port.Port // of the loopback, which stay its own while it is down
 	cancel context.CancelFunc
 	end    *end // of the present or last run
 	paused bool
@@ -91,13 +93,13 @@ func Start(cfg Config) (*Cluster, error) {
 	for i := range cfg.Nodes {
 		m, err := c.plan(i)
 		if err == nil {
+			c.members = append(c.members, m)
 			err = c.start(m)
 		}
 		if err != nil {
 			c.Stop()
 			return nil, err
 		}
-		c.members = append(c.members, m)
 	}
 	return c, nil
 }
@@ -107,14 +109,13 @@ func (c *Cluster) plan(i int) (*member, error) {
 	m := &member{name: "n" + strconv.Itoa(i+1), cfg: c.cfg.Node}
 	m.cfg.Name = m.name
 	m.cfg.DataDir = filepath.Join(c.cfg.Dir, m.name)
-	m.cfg.Peer, m.cfg.Gossip = "127.0.0.1:0", "127.0.0.1:0"
-	m.cfg.HTTP = "127.0.0.1:0"
+	m.cfg.Peer, m.cfg.Gossip, m.cfg.HTTP = anyPort, anyPort, anyPort
 	if c.cfg.HTTP != "" {
-		host, port, err := net.SplitHostPort(c.cfg.HTTP)
+		host, first, err := net.SplitHostPort(c.cfg.HTTP)
 		if err != nil {
 			return nil, fmt.Errorf("address %q: %w", c.cfg.HTTP, err)
 		}
-		p, err := strconv.ParseUint(port, 10, 16)
+		p, err := strconv.ParseUint(first, 10, 16)
 		if err != nil {
 			return nil, fmt.Errorf("address %q: the port is no number below 65536", c.cfg.HTTP)
 		}
@@ -133,7 +134,35 @@ func (c *Cluster) plan(i int) (*member, error) {
 	m.cfg.Voters = cmp.Or(c.cfg.Node.Voters, c.cfg.Nodes)
 	m.cfg.Faults = &c.Faults
 	m.cfg.Log = c.cfg.Log.With("node", m.name)
-	return m, nil
+	return m, m.keepPorts()
+}
+
+// anyPort leaves the port to the system.
+const anyPort = "127.0.0.1:0"
+
+// keepPorts chooses the ports of m that are left to the system, and keeps them until
+// [Cluster.Stop]: while m is down nobody else may get them.
+func (m *member) keepPorts() error {
+	for _, addr := range []*string{&m.cfg.Peer, &m.cfg.Gossip, &m.cfg.HTTP} {
+		if *addr != anyPort {
+			continue
+		}
+		p, err := port.Keep()
+		if err != nil {
+			m.releasePorts()
+			return err
+		}
+		m.ports = append(m.ports, p)
+		*addr = p.Addr()
+	}
+	return nil
+}
+
+func (m *member) releasePorts() {
+	for _, p := range m.ports {
+		p.Release()
+	}
+	m.ports = nil
 }
 
 // start runs m, and keeps the addresses it got for the next start.
@@ -456,5 +485,6 @@ func (c *Cluster) Stop() {
 			<-m.end.done
 			m.node = nil
 		}
+		m.releasePorts()
 	}
 }

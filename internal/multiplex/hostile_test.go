@@ -27,6 +27,7 @@ func TestBreakOffWhenFull(t *testing.T) {
 		}
 	})})
 	c := w.dial(t)
+	trust(c)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var broken atomic.Int64

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prytany/prytany/internal/directory"
@@ -36,36 +37,36 @@ func (h *lateHost) Status() ([]replica.GroupStatus, []leader.Link) {
 
 func (h *lateHost) HandOver(context.Context, paxos.GroupID, synod.NodeID) (synod.NodeID, error) {
 	h.asked.Add(1)
+	h.leads.Store(false)
 	return 2, nil
 }
 
 // The event loop tells of a new leader before the status shows it. A steward that looks
 // at once and sees nothing to do must look again.
 func TestAnEventMayComeBeforeTheStatusShowsIt(t *testing.T) {
-	s, _ := town(t)
-	h := &lateHost{fakeHost: s.cfg.Host.(*fakeHost)}
-	s.cfg.Host = h
-	// Node 1 is to go: what it does once it leads is to hand the lead over.
-	main := h.dir.View().Group(paxos.Main)
-	if _, err := s.begin(t.Context(), main, directory.Plan{Remove: 1, Why: "test"}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var done sync.WaitGroup
-	defer done.Wait()
-	defer cancel()
-	done.Go(func() { _ = s.Run(ctx) })
-	for range 5 { // until all that the start brings has been looked at
-		time.Sleep(againSoon)
-	}
-	s.Note(paxos.Main)
-	time.Sleep(againSoon / 4) // it has looked, and seen no leader
-	h.leads.Store(true)
-	for end := time.Now().Add(lookEvery / 2); h.asked.Load() == 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := town(t)
+		h := &lateHost{fakeHost: s.cfg.Host.(*fakeHost)}
+		s.cfg.Host = h
+		// Node 1 is to go: what it does once it leads is to hand the lead over.
+		main := h.dir.View().Group(paxos.Main)
+		if _, err := s.begin(t.Context(), main, directory.Plan{Remove: 1, Why: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		defer done.Wait()
+		defer cancel()
+		done.Go(func() { _ = s.Run(ctx) })
+		time.Sleep((echoes + 2) * againSoon) // until all that the start brings has been looked at
+		s.Note(paxos.Main)
+		synctest.Wait() // it has looked, and seen no leader
+		h.leads.Store(true)
+		time.Sleep(lookEvery / 2)
+		if h.asked.Load() == 0 {
 			t.Fatal("it does not look again until all groups have their turn")
 		}
-	}
+	})
 }
 
 func TestBirthsComeTogetherAndLeaveTheLoopTime(t *testing.T) {
@@ -138,33 +139,31 @@ func (h *birthHost) Create(_ context.Context, id paxos.GroupID, _ paxos.Membersh
 }
 
 func TestManyGroupsAreBornInFewWrites(t *testing.T) {
-	s, _ := town(t)
-	h := &birthHost{fakeHost: s.cfg.Host.(*fakeHost), born: map[paxos.GroupID]bool{}}
-	s.cfg.Host = h
-	ctx, cancel := context.WithCancel(t.Context())
-	var done sync.WaitGroup
-	defer done.Wait()
-	defer cancel()
-	done.Go(func() { _ = s.Run(ctx) })
-	const n = 64
-	for i := range n {
-		cmd := &directory.Create{Name: fmt.Sprintf("g%d", i), Replicas: 1, Members: members(1)}
-		if res, err := s.command(ctx, cmd); err != nil || res.Code != directory.OK {
-			t.Fatal(res.Detail, err)
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := town(t)
+		h := &birthHost{fakeHost: s.cfg.Host.(*fakeHost), born: map[paxos.GroupID]bool{}}
+		s.cfg.Host = h
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		defer done.Wait()
+		defer cancel()
+		done.Go(func() { _ = s.Run(ctx) })
+		const n = 64
+		for i := range n {
+			cmd := &directory.Create{Name: fmt.Sprintf("g%d", i), Replicas: 1, Members: members(1)}
+			if res, err := s.command(ctx, cmd); err != nil || res.Code != directory.OK {
+				t.Fatal(res.Detail, err)
+			}
+			time.Sleep(time.Millisecond) // each comes by itself
 		}
-		time.Sleep(time.Millisecond) // each comes by itself
-	}
-	count := func() int {
+		time.Sleep(20 * time.Second)
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		return len(h.born)
-	}
-	for end := time.Now().Add(20 * time.Second); count() < n; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d of %d are born", count(), n)
+		if len(h.born) != n {
+			t.Fatalf("%d of %d are born", len(h.born), n)
 		}
-	}
-	if got := h.batches.Load(); got > n/4 {
-		t.Errorf("%d groups in %d writes", n, got)
-	}
+		if got := h.batches.Load(); got > n/4 {
+			t.Errorf("%d groups in %d writes", n, got)
+		}
+	})
 }

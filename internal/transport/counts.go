@@ -19,9 +19,10 @@ type Counts struct {
 // A meter counts one kind of traffic.
 type meter struct{ sentPackets, sentBytes, receivedPackets, receivedBytes atomic.Uint64 }
 
+// sent counts packets last: whoever sees them sees their bytes.
 func (m *meter) sent(packets, bytes int) {
-	m.sentPackets.Add(uint64(packets))
 	m.sentBytes.Add(uint64(bytes))
+	m.sentPackets.Add(uint64(packets))
 }
 
 func (m *meter) read() Traffic {

@@ -105,7 +105,7 @@ func (t *Transport) receive(ctx context.Context, conn net.Conn) {
 		before.close()
 	}
 	if peer != nil {
-		peer.arrived()
+		peer.arrived(h.life())
 	}
 	t.cfg.Log.Debug("connection accepted", "peer", from.from, "lane", from.lane, "incarnation", h.incarnation)
 

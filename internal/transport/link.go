@@ -71,7 +71,7 @@ func (l *link) run(ctx context.Context) {
 			}
 			continue
 		}
-		conn, cookie, err := l.connect(ctx)
+		conn, theirs, err := l.connect(ctx)
 		if ctx.Err() != nil {
 			closeConn(conn)
 			return
@@ -88,11 +88,11 @@ func (l *link) run(ctx context.Context) {
 		}
 		failures = 0
 		l.redial.Store(false)
-		l.peer.established()
+		l.peer.established(theirs.life())
 		begin := time.Now()
 		l.up.Store(true)
 		if l.lane == control {
-			l.peer.detour.established(addrPort(conn.RemoteAddr()), cookie)
+			l.peer.detour.established(addrPort(conn.RemoteAddr()), theirs.cookie)
 		}
 		err = l.serve(ctx, conn)
 		l.up.Store(false)
@@ -165,63 +165,62 @@ func (l *link) failed(err error) {
 	l.t.cfg.Log.Debug("cannot connect", "peer", l.peer.id, "lane", l.lane, "err", err, "dropped", n)
 }
 
-// connect dials the peer and exchanges hellos. It returns the cookie that the
-// peer's has brought.
-func (l *link) connect(ctx context.Context) (net.Conn, uint64, error) {
+// connect dials the peer and exchanges hellos. It returns the peer's.
+func (l *link) connect(ctx context.Context) (net.Conn, hello, error) {
 	addr := l.t.cfg.Resolve(l.peer.id)
 	if addr == "" {
-		return nil, 0, errUnresolved
+		return nil, hello{}, errUnresolved
 	}
 	dialing, cancel := context.WithTimeout(ctx, l.t.cfg.DialTimeout)
 	defer cancel()
 	conn, err := l.t.cfg.Dial(dialing, addr)
 	if err != nil {
-		return nil, 0, err
+		return nil, hello{}, err
 	}
 	if err := l.t.tune(conn); err != nil {
 		closeConn(conn)
-		return nil, 0, err
+		return nil, hello{}, err
 	}
 	unhook := context.AfterFunc(ctx, func() { closeConn(conn) })
 	defer unhook()
-	cookie, err := l.greet(conn, addr)
+	theirs, err := l.greet(conn, addr)
 	if err != nil {
 		closeConn(conn)
-		return nil, 0, err
+		return nil, hello{}, err
 	}
-	return conn, cookie, nil
+	return conn, theirs, nil
 }
 
 // greet says hello first and hears the peer's.
-func (l *link) greet(conn net.Conn, addr string) (cookie uint64, err error) {
+func (l *link) greet(conn net.Conn, addr string) (theirs hello, err error) {
 	if err := conn.SetDeadline(time.Now().Add(l.t.cfg.HelloTimeout)); err != nil {
-		return 0, err
+		return hello{}, err
 	}
 	ours := l.t.hello(l.peer.id, l.lane)
 	ours.able = l.t.cfg.Datagrams != nil
 	if err := ours.write(conn); err != nil {
-		return 0, fmt.Errorf("hello: %w", err)
+		return hello{}, fmt.Errorf("hello: %w", err)
 	}
-	theirs, err := readHello(conn)
+	theirs, err = readHello(conn)
 	if errors.Is(err, errNoHello) {
-		return 0, &refusalError{"it is no such node at all: its hello makes no sense", addr}
+		return hello{}, &refusalError{"it is no such node at all: its hello makes no sense", addr}
 	}
 	if err != nil {
-		return 0, fmt.Errorf("hello: %w", err)
+		return hello{}, fmt.Errorf("hello: %w", err)
 	}
 	if why := theirs.mismatch(ours); why != "" {
-		return 0, &refusalError{why, addr}
+		return hello{}, &refusalError{why, addr}
 	}
 	if why := l.t.judge(theirs); why != "" {
-		return 0, &refusalError{why, addr}
+		return hello{}, &refusalError{why, addr}
 	}
 	if theirs.refused {
-		return 0, &refusalError{"the other side refused", addr}
+		return hello{}, &refusalError{"the other side refused", addr}
 	}
 	if err := l.t.meet(theirs); err != nil {
-		return 0, err
+		return hello{}, err
 	}
-	return theirs.cookie, conn.SetDeadline(time.Time{})
+	return theirs, conn.SetDeadline(time.Time{})
 }
 
 // serve writes what is queued until the connection ends, and says why.

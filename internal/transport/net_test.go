@@ -7,22 +7,22 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/prytany/prytany/internal/leaktest"
 	"github.com/prytany/prytany/paxos"
 	"github.com/prytany/prytany/paxos/replica"
 	"github.com/prytany/prytany/synod"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // patience is how long anything may take on a slow machine.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // eventually polls until cond holds.
 func eventually(t testing.TB, what string, cond func() bool) {
@@ -132,6 +132,14 @@ func (n *testNode) has(number uint64) bool {
 	return false
 }
 
+// hasBulk reports whether a packet was received that travels on the bulk connection.
+func (n *testNode) hasBulk() bool {
+	return slices.ContainsFunc(n.received(), func(p replica.Packet) bool {
+		_, ok := p.Msg.(paxos.SnapshotChunk)
+		return ok
+	})
+}
+
 // packet is one with a number to know it by.
 func packet(number uint64) replica.Packet {
 	return replica.Packet{Group: paxos.Main, Msg: paxos.Confirm{Config: 1, Ballot: synod.Ballot{Round: 1, Member: 1}, Seq: number}}
@@ -177,6 +185,9 @@ func start(t testing.TB, l *lan, id synod.NodeID, addr string, change func(*Conf
 		},
 		Allowed: func(peer synod.NodeID) bool { return l.allowed(id, peer) },
 		Log:     slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+
+		// What waits for a connection that is not there in time is dropped.
+		DialTimeout: patience, HelloTimeout: patience, UserTimeout: patience,
 	}
 	if change != nil {
 		change(&cfg)

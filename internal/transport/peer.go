@@ -36,6 +36,8 @@ type peer struct {
 	mu    sync.Mutex
 	alive bool // a connection was established since the peer was last gone
 	lost  bool // one has ended since the last was established
+	is    life // of the process with which the last was established
+	gone  life // of the process whose end was told last; zero: none, or it was there after all
 }
 
 func newPeer(t *Transport, id synod.NodeID) *peer {
@@ -65,11 +67,14 @@ func (p *peer) relieved(packet replica.Packet, encoded []byte, urgent bool) bool
 	return p.detour.open.Load() && p.detour.send(packet, encoded, urgent)
 }
 
-// established notes that a connection to or from the peer is there.
-func (p *peer) established() {
+// established notes that a connection to the process l of the peer is there.
+func (p *peer) established(l life) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.alive, p.lost = true, false
+	if l == p.gone { // it listens, so its end was none
+		p.gone = life{}
+	}
+	p.alive, p.lost, p.is = true, false, l
 }
 
 // broke notes that an established connection has ended.
@@ -79,10 +84,16 @@ func (p *peer) broke() {
 	p.lost = true
 }
 
-// arrived notes a connection from the peer: it listens again by now, so that
-// links which wait between dials need not wait any longer.
-func (p *peer) arrived() {
-	p.established()
+// arrived notes a connection from the process l of the peer: it listens again by now, so
+// that links which wait between dials need not wait any longer. One of a process whose end
+// was told may have waited all the time to be accepted: it does not count as established,
+// and its end is no news.
+func (p *peer) arrived(l life) {
+	p.mu.Lock()
+	if l != p.gone {
+		p.alive, p.lost, p.is = true, false, l
+	}
+	p.mu.Unlock()
 	for _, l := range p.links {
 		l.wake()
 	}
@@ -102,7 +113,7 @@ func (p *peer) refused() {
 	p.mu.Lock()
 	gone := p.alive && p.lost
 	if gone {
-		p.alive = false
+		p.alive, p.gone = false, p.is
 	}
 	p.lost = false
 	p.mu.Unlock()

@@ -298,7 +298,11 @@ func (t *Transport) peerFor(to synod.NodeID) *peer {
 	p := t.peers[to]
 	if p == nil && !t.stopped {
 		p = newPeer(t, to)
-		p.alive = t.inbound[arrival{to, control}] != nil || t.inbound[arrival{to, bulk}] != nil
+		for l := range lanes {
+			if in := t.inbound[arrival{to, l}]; in != nil {
+				p.alive, p.is = true, in.hello.life()
+			}
+		}
 		t.peers[to] = p
 		if t.ctx != nil {
 			t.start(p)

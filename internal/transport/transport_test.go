@@ -81,6 +81,7 @@ func TestSendBeforeRunIsQueued(t *testing.T) {
 	cfg := Config{
 		Self: 1, Cluster: func() string { return "" }, Listener: listen(t, "127.0.0.1:0"), Resolve: l.resolve,
 		Deliver: func(synod.NodeID, replica.Packet) {}, Disconnected: func(synod.NodeID) {},
+		DialTimeout: patience, HelloTimeout: patience, UserTimeout: patience,
 	}
 	early, err := New(cfg)
 	if err != nil {
@@ -116,8 +117,8 @@ func TestACrashIsNoticedOnce(t *testing.T) {
 			b.reaches(t, a, 1)
 			a.Send(b.id, replica.Packet{Group: 1, Msg: paxos.SnapshotChunk{Slot: 1, Data: []byte("s")}})
 			b.Send(a.id, replica.Packet{Group: 1, Msg: paxos.SnapshotChunk{Slot: 1, Data: []byte("s")}})
-			eventually(t, "bulk is connected", func() bool {
-				return a.known(b.id).links[bulk].up.Load() && b.known(a.id).links[bulk].up.Load()
+			eventually(t, "bulk is connected, and a knows of both connections", func() bool {
+				return a.known(b.id).links[bulk].up.Load() && a.hasBulk()
 			})
 		}},
 		{"by the one that receives", func(t *testing.T, a, b *testNode) {
@@ -143,6 +144,43 @@ func TestACrashIsNoticedOnce(t *testing.T) {
 				t.Errorf("Disconnected was called %d times; want once", n)
 			}
 		})
+	}
+}
+
+// TestACrashIsNoticedOnceWhoeverComesLate has a connection of a process that is gone be
+// accepted after that was told.
+func TestACrashIsNoticedOnceWhoeverComesLate(t *testing.T) {
+	l := newLAN()
+	a, b := start(t, l, 1, "", nil), start(t, l, 2, "", nil)
+	a.reaches(t, b, 1)
+	h := b.hello(a.id, control)
+	b.end()
+	for i, tt := range []struct {
+		is   life
+		want int
+	}{
+		{h.life(), 1}, // by the connection that it had
+		{h.life(), 1},
+		{life{h.incarnation + 1, h.nonce + 1}, 2},
+	} {
+		if i > 0 {
+			conn, err := net.Dial("tcp", a.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.incarnation, h.nonce = tt.is.incarnation, tt.is.nonce
+			if err := h.write(conn); err != nil {
+				t.Fatal(err)
+			}
+			if answer, err := readHello(conn); err != nil || answer.refused {
+				t.Fatalf("the answer is %+v, %v", answer, err)
+			}
+			closeConn(conn)
+		}
+		eventually(t, "a has looked for it", func() bool { return a.log.count("connection refused") == i+1 })
+		if n := a.losses(); n != tt.want {
+			t.Errorf("connection %d: Disconnected was called %d times; want %d", i, n, tt.want)
+		}
 	}
 }
 
@@ -211,11 +249,9 @@ func TestStrangersAreRefused(t *testing.T) {
 				t.Errorf("%d packets arrived", n)
 			}
 			for _, n := range []*testNode{a, b} {
+				eventually(t, "node "+n.id.String()+" says why", func() bool { return n.log.count(tt.want) > 0 })
 				if got := n.log.count("level=WARN"); got != 1 {
 					t.Errorf("node %v has logged %d warnings; want 1", n.id, got)
-				}
-				if n.log.count(tt.want) == 0 {
-					t.Errorf("the log of node %v does not say %q", n.id, tt.want)
 				}
 			}
 		})
@@ -255,23 +291,31 @@ func TestGarbage(t *testing.T) {
 		hello *hello
 		send  []byte
 		want  string
+		ends  bool // the stranger closes its half: one that is refused is given time to read why
 	}{
-		{"another protocol", nil, []byte("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"), "not a hello"},
-		{"another version", &newer, nil, "version 3 of the protocol"},
-		{"a bad checksum", &good, flipped, "makes no sense"},
-		{"an endless frame", &good, binary.LittleEndian.AppendUint32(nil, 1<<31), "makes no sense"},
-		{"silence", nil, nil, ""},
+		{"another protocol", nil, []byte("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"), "not a hello", false},
+		{"another version", &newer, nil, "version 3 of the protocol", true},
+		{"a bad checksum", &good, flipped, "makes no sense", false},
+		{"an endless frame", &good, binary.LittleEndian.AppendUint32(nil, 1<<31), "makes no sense", false},
+		{"silence", nil, nil, "", false},
 	}
 	tests[3].send = append(tests[3].send, 0, 0, 0, 0)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			n := start(t, newLAN(), 1, "", func(c *Config) { c.HelloTimeout = 500 * time.Millisecond })
+			n := start(t, newLAN(), 1, "", func(c *Config) {
+				if tt.want == "" { // only then it is the wait that ends it
+					c.HelloTimeout = 100 * time.Millisecond
+				}
+			})
 			for range 3 {
 				conn := dial(t, n, tt.hello)
 				if len(tt.send) > 0 {
 					if _, err := conn.Write(tt.send); err != nil {
 						t.Fatal(err)
 					}
+				}
+				if tt.ends {
+					_ = conn.(*net.TCPConn).CloseWrite()
 				}
 				refused(t, conn)
 			}
@@ -549,6 +593,9 @@ func TestACrashIsNoticedWhateverClosesFirst(t *testing.T) {
 	l.set(2, ln.Addr().String())
 	a := start(t, l, 1, "", nil)
 	a.Send(2, packet(1)) // once: what follows must not need another
+	if err := ln.(*net.TCPListener).SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 3 {
 		conn, err := ln.Accept()
 		if err != nil {
@@ -574,7 +621,7 @@ func TestACrashIsNoticedWhateverClosesFirst(t *testing.T) {
 // TestWhatCountsAsACrash walks through what a peer may look like.
 func TestWhatCountsAsACrash(t *testing.T) {
 	for _, tt := range []struct {
-		events string // e: established, b: broke, r: refused
+		events string // e: established, a: arrived, n: arrived from a new process, b: broke, r: refused
 		want   int
 	}{
 		{"r", 0},      // was never there
@@ -584,13 +631,22 @@ func TestWhatCountsAsACrash(t *testing.T) {
 		{"ebrbr", 1},  // the second connection's end is the same crash
 		{"eber", 0},   // it is back already
 		{"ebrebr", 2}, // two
+		{"abr", 1},
+		{"ebrabr", 1},  // the second connection had waited since before the crash
+		{"ebrnbr", 2},  // the second one is of the next process
+		{"ebrnabr", 2}, // and that of the first one has waited
+		{"ebreabr", 2}, // it was there after all
 	} {
 		told := 0
 		p := newPeer(&Transport{cfg: Config{Log: slog.New(slog.DiscardHandler), Disconnected: func(synod.NodeID) { told++ }}}, 2)
 		for _, e := range tt.events {
 			switch e {
 			case 'e':
-				p.established()
+				p.established(life{1, 10})
+			case 'a':
+				p.arrived(life{1, 10})
+			case 'n':
+				p.arrived(life{2, 20})
 			case 'b':
 				p.broke()
 			case 'r':
