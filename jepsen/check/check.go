@@ -44,6 +44,9 @@ type Options struct {
 	MinBefore, MinAfter int
 	// Patience is for each partition of the second verdict. 0 means 10 s.
 	Patience time.Duration
+	// Steps bound the search in each partition, too, and on every machine in the same
+	// way. 0 means that they do not.
+	Steps int
 	// NewMachine makes the machine that the log is replayed through; nil means the one
 	// of this program.
 	NewMachine func() Machine
@@ -66,7 +69,7 @@ func Run(h *ops.History, log *decided.Log, opts Options) *verdict.Verdict {
 	v.Checks = append(v.Checks, record(h), guards(h, opts))
 	f := &facts{h: h, opts: opts, paused: touched(h, history.IsPause), wild: touched(h, history.IsWild)}
 	v.Checks = append(v.Checks, certify(f, log)...)
-	second, files := linear.Check(h, linear.Options{Patience: opts.Patience, Wild: f.wild})
+	second, files := linear.Check(h, linear.Options{Patience: opts.Patience, Steps: opts.Steps, Wild: f.wild})
 	v.Checks = append(v.Checks, second...)
 	v.Beside = files
 	v.Checks = append(v.Checks, f.exclusion(), f.tokens(), f.fenced(), f.early(), f.beliefs(), f.released(), f.definite())
@@ -227,11 +230,10 @@ func guards(h *ops.History, opts Options) *verdict.Check {
 	windows := h.Windows()
 	first, last, planned, whole := h.Until, time.Duration(0), 0, 0
 	for _, w := range windows {
-		last = max(last, w.End)
 		if w.Name == history.MachinePause {
 			continue // it comes when it likes
 		}
-		first = min(first, w.Begin)
+		first, last = min(first, w.Begin), max(last, w.End)
 		planned++
 		if w.Ended {
 			whole++

@@ -3,7 +3,6 @@ package check
 import (
 	"bytes"
 	"testing"
-	"time"
 
 	"github.com/prytany/prytany/jepsen/decided"
 	"github.com/prytany/prytany/jepsen/forge"
@@ -30,7 +29,7 @@ func TestNoFalseAlarms(t *testing.T) {
 	}
 	sum := map[string]int64{}
 	for seed := range seeds {
-		v := judge(forge.Make(forge.Options{Seed: seed}), Options{Failover: 2 * time.Second})
+		v := judge(forge.Make(forge.Options{Seed: seed}), quick)
 		for _, c := range v.Checks {
 			for what, n := range c.Counts {
 				sum[c.Name+" "+what] += n

@@ -137,6 +137,12 @@ var broken = []struct {
 		r.Events = slices.Insert(r.Events, 5, history.Event{Kind: history.Fault, Fault: history.MachinePause, Phase: "begin"},
 			history.Event{Kind: history.Fault, Fault: history.MachinePause, Phase: "end"})
 	}},
+	{"the machine stands still after the last call", "guards", verdict.Passed, "", func(_ *testing.T, r *forge.Run) {
+		i := len(r.Events) - 1
+		at := r.Events[i].At
+		r.Events = slices.Insert(r.Events, i, history.Event{Kind: history.Fault, At: at, Fault: history.MachinePause, Phase: "begin"},
+			history.Event{Kind: history.Fault, At: at, Fault: history.MachinePause, Phase: "end"})
+	}},
 	{"sessions that outlive a standstill", "L6-eventual-release", verdict.None, "left alone", func(_ *testing.T, r *forge.Run) {
 		// It lasts to the end: nothing is due then.
 		at := r.Events[len(r.Events)-1].At
@@ -307,11 +313,11 @@ func TestWithoutRevisions(t *testing.T) {
 	}
 }
 
-// TestUndecidedIsNoPass gives the search no time.
+// TestUndecidedIsNoPass gives the search a single step.
 func TestUndecidedIsNoPass(t *testing.T) {
 	r := forge.Make(forge.Options{Seed: 5})
-	v := Run(ops.Pair(r.Plan, r.Events), decided.Merge(r.Nodes), Options{Patience: time.Nanosecond, Failover: time.Second})
+	v := Run(ops.Pair(r.Plan, r.Events), decided.Merge(r.Nodes), Options{Patience: time.Minute, Steps: 1, Failover: time.Second})
 	if c := v.Check("linear-registers"); c.Outcome != verdict.Undecided || v.Outcome != verdict.Undecided {
-		t.Errorf("a search without time is %s, and the verdict %s", c.Outcome, v.Outcome)
+		t.Errorf("a search that is broken off is %s, and the verdict %s", c.Outcome, v.Outcome)
 	}
 }

@@ -54,6 +54,7 @@ const maxFiles = 3
 // Options of [Check].
 type Options struct {
 	Patience time.Duration // for each partition
+	Steps    int           // of a model, for each partition; 0 for as many as there is time for
 	Wild     bool          // clocks were made to misbehave: leases may end at any time
 }
 
@@ -124,14 +125,14 @@ func Check(h *ops.History, o Options) ([]*verdict.Check, []verdict.File) {
 		{"linear-sessions", "each session begins, lives, and ends for good", s.sessions()},
 	} {
 		c := verdict.New(kind.name, kind.title)
-		files = append(files, judge(c, kind.parts, h, o.Patience)...)
+		files = append(files, judge(c, kind.parts, h, o)...)
 		checks = append(checks, c)
 	}
 	return checks, files
 }
 
 // judge tries all partitions of a kind.
-func judge(c *verdict.Check, parts []*partition, h *ops.History, patience time.Duration) (files []verdict.File) {
+func judge(c *verdict.Check, parts []*partition, h *ops.History, o Options) (files []verdict.File) {
 	big, undecided := 0, []string{}
 	for _, p := range parts {
 		if len(p.ops) > MaxOps || p.unknown > MaxUnknown {
@@ -141,7 +142,7 @@ func judge(c *verdict.Check, parts []*partition, h *ops.History, patience time.D
 		if sabotage.On(sabotage.AcceptAll) {
 			p.model.Step = func(state, _, _ any) (bool, any) { return true, state }
 		}
-		result, info := porcupine.CheckOperationsVerbose(p.model, p.ops, patience)
+		result, info := p.search(o)
 		switch result {
 		case porcupine.Unknown:
 			undecided = append(undecided, fmt.Sprintf("%s (%d calls, %d of them unknown)", p.name, len(p.ops), p.unknown))
@@ -158,12 +159,37 @@ func judge(c *verdict.Check, parts []*partition, h *ops.History, patience time.D
 		c.Say("%d of %d partitions have more than %d calls, or more than %d of which nobody knows", big, len(parts), MaxOps, MaxUnknown)
 	}
 	if len(undecided) > 0 {
-		c.Doubt("not decided within %v: %s", patience, strings.Join(undecided, ", "))
+		c.Doubt("not decided within %s: %s", o.bounds(), strings.Join(undecided, ", "))
 	}
 	if len(parts) == 0 {
 		c.Nothing("there is none")
 	}
 	return files
+}
+
+// search looks for an order of the calls of p. After as many steps as there may be none is
+// possible, so that it soon ends: that no order was found means nothing then.
+func (p *partition) search(o Options) (porcupine.CheckResult, porcupine.LinearizationInfo) {
+	m, steps := p.model, 0
+	m.Step = func(state, input, output any) (bool, any) {
+		if steps++; o.Steps > 0 && steps > o.Steps {
+			return false, state
+		}
+		return p.model.Step(state, input, output)
+	}
+	result, info := porcupine.CheckOperationsVerbose(m, p.ops, o.Patience)
+	if result == porcupine.Illegal && o.Steps > 0 && steps > o.Steps {
+		result = porcupine.Unknown
+	}
+	return result, info
+}
+
+// bounds says what a search is given.
+func (o Options) bounds() string {
+	if o.Steps > 0 {
+		return fmt.Sprintf("%v and %d steps", o.Patience, o.Steps)
+	}
+	return o.Patience.String()
 }
 
 // explain names the last call of the longest order that was found, and the first to

@@ -120,7 +120,7 @@ func (tt *small) judge(t *testing.T) {
 	for i, o := range h.Ops {
 		o.Seq, o.Process = uint64(i+1), i+1
 	}
-	checks, files := Check(h, Options{Patience: 10 * time.Second})
+	checks, files := Check(h, Options{Patience: time.Minute})
 	for _, c := range checks {
 		if c.Name != tt.check {
 			continue
@@ -233,8 +233,34 @@ func TestLargePartitionsAreNamed(t *testing.T) {
 	for i := range MaxOps + 1 {
 		h.Ops = append(h.Ops, get(2*i, 2*i+1, "", 0))
 	}
-	checks, _ := Check(h, Options{Patience: 10 * time.Second})
+	checks, _ := Check(h, Options{Patience: time.Minute})
 	if c := checks[0]; c.Outcome != verdict.Passed || !strings.Contains(c.Detail, "1 of 1 partitions have more than 200 calls") {
 		t.Errorf("%s: %s", c.Outcome, c.Detail)
+	}
+}
+
+// TestSearchesAreBounded bounds the search for an order by steps, of which it takes as
+// many as it must and no more, and by time.
+func TestSearchesAreBounded(t *testing.T) {
+	two := []*ops.Op{put(1, 2, "a", 5), get(3, 4, "a", 5)}
+	endless := []*ops.Op{get(100, 101, "z", 5)} // nobody has put what it reads, in whatever order others come
+	for i := range 40 {
+		endless = append(endless, unknown(put(1, 2, string(rune('A'+i)), 0)))
+	}
+	for _, tt := range []struct {
+		name string
+		ops  []*ops.Op
+		o    Options
+		want verdict.Outcome
+	}{
+		{"enough steps", two, Options{Patience: time.Minute, Steps: 2}, verdict.Passed},
+		{"one step too few", two, Options{Patience: time.Minute, Steps: 1}, verdict.Undecided},
+		{"too many orders for steps", endless, Options{Patience: time.Minute, Steps: 1000}, verdict.Undecided},
+		{"too many orders for time", endless, Options{Patience: 10 * time.Millisecond}, verdict.Undecided},
+	} {
+		checks, files := Check(&ops.History{Ops: tt.ops, Until: time.Second}, tt.o)
+		if c := checks[0]; c.Outcome != tt.want || len(files) > 0 {
+			t.Errorf("%s: %s is %s: %s; want %s", tt.name, c.Name, c.Outcome, c.Detail, tt.want)
+		}
 	}
 }

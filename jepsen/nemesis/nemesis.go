@@ -26,6 +26,9 @@ type Nemesis struct {
 	Archive func(*world.Node) error
 	// Recovery is within what time the cluster has to come to rest after a fault.
 	Recovery time.Duration
+	// Stood is for how long the machine itself has stood still so far: that is no time in
+	// which a cluster could have come to rest.
+	Stood func() time.Duration
 
 	breaches []string
 	done     map[string]int
@@ -88,7 +91,7 @@ func (n *Nemesis) step(ctx context.Context, step Step) error {
 	}
 	n.done[step.Fault]++
 	begin := time.Now()
-	leader, err := n.World.Settle(ctx, n.Recovery)
+	leader, err := n.settle(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return nil
@@ -99,6 +102,20 @@ func (n *Nemesis) step(ctx context.Context, step Step) error {
 	n.note("settled %v after %s, %s leads", time.Since(begin).Round(time.Millisecond), step.Fault, leader.Name)
 	sleep(ctx, 300*time.Millisecond)
 	return nil
+}
+
+// settle waits until the cluster has come to rest, for as long as it may take and for
+// whatever time the machine stood still meanwhile.
+func (n *Nemesis) settle(ctx context.Context) (*world.Node, error) {
+	stood, limit := n.Stood(), n.Recovery
+	for {
+		leader, err := n.World.Settle(ctx, limit)
+		now := n.Stood()
+		if err == nil || ctx.Err() != nil || now <= stood {
+			return leader, err
+		}
+		stood, limit = now, now-stood
+	}
 }
 
 // revive starts what has ended where it should not have, so that a run can go on

@@ -29,7 +29,7 @@ func render(t *testing.T, o forge.Options, change func(*forge.Run)) (string, *ve
 	r := forge.Make(o)
 	change(&r)
 	h, log := ops.Pair(r.Plan, r.Events), decided.Merge(r.Nodes)
-	v := check.Run(h, log, check.Options{Patience: 2 * time.Second, Failover: time.Second})
+	v := check.Run(h, log, check.Options{Patience: time.Minute, Steps: 100_000, Failover: time.Second})
 	path := filepath.Join(t.TempDir(), "report.html")
 	if err := Save(path, v, h, log); err != nil {
 		t.Fatal(err)
@@ -73,6 +73,9 @@ func wellFormed(t *testing.T, html string) map[string]int {
 
 func TestReportOfAFailure(t *testing.T) {
 	html, v := render(t, forge.Options{Seed: 1, Bug: forge.StaleRead}, func(*forge.Run) {})
+	if len(v.Beside) == 0 {
+		t.Fatalf("nothing is beside the report of a run that is %s", v.Outcome)
+	}
 	n := wellFormed(t, html)
 	failed := 0 // each is shown close up
 	for _, c := range v.Checks {

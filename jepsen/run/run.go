@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prytany/prytany/jepsen/history"
@@ -83,6 +84,7 @@ type theatre struct {
 	plan    []nemesis.Step
 	run     history.Run
 	lost    int // disks that were archived
+	pulse   pulse
 }
 
 // Do carries a run out. An error is that it could not be: whatever is wrong with the
@@ -241,12 +243,14 @@ func (t *theatre) scenes(ctx context.Context, epoch int64) (err error) {
 		return err
 	}
 	t.nemesis.World, t.nemesis.Clients, t.nemesis.Write, t.nemesis.Say, t.nemesis.Archive = t.world, t.parties, t.book.write, t.Say, t.archive
+	t.nemesis.Stood = func() time.Duration { return t.pulse.stood(t.book.now()) }
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	go t.progress(watching)
+	var told sync.WaitGroup
+	told.Go(func() { t.progress(watching) })
 	pulse := make(chan error, 1)
 	go func() { pulse <- t.watchMachine(watching) }()
-	defer func() { stop(); err = errors.Join(err, <-pulse) }()
+	defer func() { stop(); told.Wait(); err = errors.Join(err, <-pulse) }()
 	t.warm(ctx)
 	until := time.Now().Add(t.Time - warmUp - quiet)
 	if err := t.nemesis.Run(ctx, t.plan, until); err != nil {

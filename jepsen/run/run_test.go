@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/prytany/prytany/internal/node" // the binary is built of it: a result is of no use once it has changed
 	"github.com/prytany/prytany/jepsen/check"
 	"github.com/prytany/prytany/jepsen/decided"
 	"github.com/prytany/prytany/jepsen/history"
@@ -93,8 +94,14 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := ops.Pair(r, events)
-	if !h.Complete || len(h.Problems) > 0 || len(h.Windows()) != done || strings.Join(r.Nodes, " ") != "n1 n2 n3" {
-		t.Errorf("complete %t, problems %v, %d faults of %d, nodes %v", h.Complete, h.Problems, len(h.Windows()), done, r.Nodes)
+	noted := 0 // not those that the machine came up with
+	for _, w := range h.Windows() {
+		if w.Name != history.MachinePause {
+			noted++
+		}
+	}
+	if !h.Complete || len(h.Problems) > 0 || noted != done || strings.Join(r.Nodes, " ") != "n1 n2 n3" {
+		t.Errorf("complete %t, problems %v, %d faults of %d, nodes %v", h.Complete, h.Problems, noted, done, r.Nodes)
 	}
 	var nodes []decided.Node
 	for _, name := range r.Nodes {
@@ -178,7 +185,7 @@ func TestStaleReadsOfALeaderAreCaught(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := check.Run(h, log, check.Options{MinBefore: 1, MinAfter: 1})
+		v := check.Run(h, log, check.Options{MinBefore: 1, MinAfter: 1, Patience: time.Minute, Steps: 100_000})
 		if v.Check("real-time").Outcome == verdict.Failed && v.Check("linear-registers").Outcome == verdict.Failed {
 			t.Logf("seed %d: %+v", seed, v.Check("real-time").Offenders[0])
 			return

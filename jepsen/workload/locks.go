@@ -183,6 +183,12 @@ func (u *user) close(ctx context.Context, s *client.Session) {
 func (u *user) believe(h *client.Held) (end func()) {
 	id := u.process()
 	begin := history.Event{Kind: history.Invoke, Process: id, Op: u.unique(), F: history.Belief, Key: h.Name(), Fence: h.Fence(), Session: h.Session().ID()}
+	// The clock is looked at after the stamp, so that what is noted was true then, however long
+	// this process stood still before or stands still now.
+	begin.At = u.now()
+	if h.Err() != nil {
+		return func() {}
+	}
 	u.write(begin)
 	return func() {
 		e := begin

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prytany/prytany/client"
 	"github.com/prytany/prytany/client/prytanytest"
 	"github.com/prytany/prytany/internal/api"
 	"github.com/prytany/prytany/jepsen/check"
@@ -139,6 +140,35 @@ func TestNumbersAreUnique(t *testing.T) {
 			}
 			seen[n], procs[id] = true, true
 		}
+	}
+}
+
+// Whoever holds a lock notes from when to when, and who has lost it before that is noted
+// notes nothing.
+func TestNobodyBelievesInALostLock(t *testing.T) {
+	cluster := prytanytest.NewCluster(t, 1)
+	c := cluster.Client(client.Config{})
+	s, err := c.NewSession(t.Context(), client.SessionConfig{TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := c.Acquire(t.Context(), "a", client.Options{Session: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	p := &party{Spec: Spec{Epoch: Clock(), Clients: 1, Nodes: cluster.Endpoints()}, out: json.NewEncoder(&out)}
+	u := &user{worker: p.worker("test", 0)}
+	u.believe(h)()
+	if n := strings.Count(out.String(), history.Belief); n != 2 {
+		t.Errorf("one who holds a lock notes %d lines, not 2:\n%s", n, out.String())
+	}
+	if err := s.End(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if u.believe(h)(); out.Len() > 0 {
+		t.Errorf("one who has lost it notes this:\n%s", out.String())
 	}
 }
 

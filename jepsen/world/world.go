@@ -133,9 +133,10 @@ func New(o Options, networks bool) (w *World, err error) {
 	if w.dir, err = os.MkdirTemp("", w.Prefix+"-"); err != nil {
 		return w, err
 	}
+	pid := os.Getpid() // worlds of other processes may be on this machine
 	host := func(name string, last byte) (*Host, error) {
 		if !networks {
-			return &Host{Name: name, At: netip.AddrFrom4([4]byte{127, 77, 0, last})}, nil
+			return &Host{Name: name, At: netip.AddrFrom4([4]byte{127, 64 | byte(pid>>8)&63, byte(pid), last})}, nil
 		}
 		return newHost(name, netip.AddrFrom4([4]byte{10, 77, 0, last}), w.Wire)
 	}
