@@ -11,6 +11,8 @@ N           ?= 500
 SCRIPTS     ?= 2
 # Where campaigns note what they have run.
 LEDGER      ?= $(CURDIR)/docs/evidence-campaigns.ndjson
+# For `make stalls`: the packages.
+PKG         ?= ./...
 # For `make fuzz`: how long each target runs.
 FUZZTIME    ?= 20s
 # For `make fuzz-campaign`: how long all of them together run.
@@ -49,6 +51,11 @@ check: ## gofmt, go vet, staticcheck, go mod tidy -diff
 race: ## run the tests under the race detector, long searches left out
 	$(GO) test -race -short -timeout=25m $$($(GO) list ./... | grep -v '/internal/sim$$')
 	$(GO) test -race -short -timeout=25m -run='TestSeeds$$|TestRegressions/a_renewal|TestLostDisks' ./internal/sim
+
+# Not everything stands it: tests that judge one deadline by another fail now and then.
+.PHONY: stalls
+stalls: ## run the tests of PKG under a Go runtime whose threads stand still now and then
+	$(GO) run ./internal/stalls -short -count=1 -timeout=60m $(PKG)
 
 .PHONY: sim
 sim: ## simulate N clusters, from seed SEED on

@@ -77,6 +77,7 @@ var may = map[string][]string{
 	"internal/crashfs":             {},
 	"internal/storage/crashstates": {"internal/ledger"},
 	"internal/fuzzboard":           {"internal/ledger"},
+	"internal/stalls":              {},
 	"internal/failover":            {"internal/api", "internal/fault", "internal/fault/ask"},
 	"internal/node":                anything,
 	"jepsen/internal/sabotage":     {},
