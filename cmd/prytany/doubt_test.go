@@ -20,11 +20,9 @@ func TestNobodyKnowsWhatBecameOfIt(t *testing.T) {
 		case <-end:
 		}
 	}))
-	defer silent.Close()
-	defer close(end)
+	t.Cleanup(func() { close(end); silent.Close() })
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	t.Setenv("PRYTANY_ADDR", silent.URL+","+gone.URL)
 	for args, want := range map[string]struct {
 		code int
 		text string
@@ -34,10 +32,14 @@ func TestNobodyKnowsWhatBecameOfIt(t *testing.T) {
 		"group rebalance":           {cli.CodeUnknown, "the change may have happened or may still\n"},
 		"group rebalance --dry-run": {cli.CodeUnavailable, "prytany: no answer in time; nothing was to be done, and nothing has been\n"},
 	} {
-		var out, talk strings.Builder
-		code := run(t.Context(), append(strings.Fields(args), "--timeout", "2s"), cli.Streams{Stdout: &out, Stderr: &talk}, nil)
-		if code != want.code || !strings.Contains(talk.String(), want.text) || strings.Count(talk.String(), "\ntry: ") != 1 {
-			t.Errorf("%s: exit code %d, want %d with %q: %q", args, code, want.code, want.text, talk.String())
-		}
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			var out, talk strings.Builder
+			line := append(strings.Fields(args), "--timeout", "6s", "--addr", silent.URL+","+gone.URL)
+			code := run(t.Context(), line, cli.Streams{Stdout: &out, Stderr: &talk}, nil)
+			if code != want.code || !strings.Contains(talk.String(), want.text) || strings.Count(talk.String(), "\ntry: ") != 1 {
+				t.Errorf("exit code %d, want %d with %q: %q", code, want.code, want.text, talk.String())
+			}
+		})
 	}
 }

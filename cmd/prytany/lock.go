@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -188,7 +189,8 @@ func (a app) tellQueue(ctx context.Context, c *client.Client, name string, told 
 		case <-ring:
 		}
 		l, err := cli.Fetch[api.Lock](ctx, c, client.Call{Path: "locks/" + client.EscapeName(name)})
-		if err != nil || len(l.Holders) == 0 {
+		own := func(h api.Holder) bool { return h.Owner == cli.Owner() } // it has just been granted
+		if err != nil || len(l.Holders) == 0 || slices.ContainsFunc(l.Holders, own) {
 			continue
 		}
 		text, left := queueText(l, cli.Owner())

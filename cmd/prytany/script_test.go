@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +20,7 @@ import (
 )
 
 // patience is how long a script waits for what must happen.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"prytany": main, "prytany-test-curl": curlMain, "prytany-test-proxy": proxyMain})
@@ -126,12 +125,9 @@ func command(ts *testscript.TestScript, args []string) *exec.Cmd {
 // portsCommand is "ports VAR...": sets each to a free loopback port.
 func portsCommand(ts *testscript.TestScript, _ bool, names []string) {
 	for _, name := range names {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := ports.pick(1)
 		ts.Check(err)
-		defer func() { _ = ln.Close() }() // all at the end, so that they differ
-		_, port, err := net.SplitHostPort(ln.Addr().String())
-		ts.Check(err)
-		ts.Setenv(name, port)
+		ts.Setenv(name, strconv.Itoa(port))
 	}
 }
 

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prytany/prytany/cmd/prytany/internal/cli"
 	"github.com/prytany/prytany/internal/api"
@@ -62,5 +67,118 @@ func TestEventsInTheEnvironment(t *testing.T) {
 		"--exec", `echo "$PRYTANY_WATCH_TYPE|$PRYTANY_WATCH_NAME|$PRYTANY_WATCH_REVISION|$PRYTANY_WATCH_VALUE|$PRYTANY_WATCH_REASON"`)
 	if want := "put|a/b|60|v|\n"; code != 0 || out != want {
 		t.Errorf("exit code %d, %q, %q; want %q", code, out, talk, want)
+	}
+}
+
+// A stage is a server of state that somebody looks at, and of the events that make him look.
+type stage struct {
+	state atomic.Value  // JSON
+	looks chan struct{} // one for each look at the state
+	news  chan string   // types of events, about the name k
+}
+
+func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.URL.Path, "/v1/watch/") {
+		w.Header().Set("Content-Type", api.TypeJSON)
+		_, _ = fmt.Fprint(w, s.state.Load())
+		select {
+		case s.looks <- struct{}{}:
+		case <-r.Context().Done():
+		}
+		return
+	}
+	w.Header().Set("Content-Type", api.TypeNDJSON)
+	for revision := 2; ; revision++ {
+		select {
+		case <-r.Context().Done():
+			return
+		case kind := <-s.news:
+			_, _ = fmt.Fprintf(w, `{"type":%q,"revision":%d,"name":"k"}`+"\n", kind, revision)
+			w.(http.Flusher).Flush()
+		}
+	}
+}
+
+// act changes the state, tells of an event unless kind is "", and waits for a look.
+func (s *stage) act(t *testing.T, state, kind string) {
+	t.Helper()
+	s.state.Store(state)
+	limit := time.After(time.Minute)
+	if kind != "" {
+		select {
+		case s.news <- kind:
+		case <-limit:
+			t.Fatal("nobody listens to events")
+		}
+	}
+	select {
+	case <-s.looks:
+	case <-limit:
+		t.Fatalf("nobody looks after an event of type %q", kind)
+	}
+}
+
+// perform runs f against a stage, and returns it with the lines that f prints.
+func perform(t *testing.T, f func(ctx context.Context, addr string, out io.Writer)) (*stage, *bufio.Scanner) {
+	t.Helper()
+	s := &stage{looks: make(chan struct{}), news: make(chan string)}
+	srv := httptest.NewServer(s)
+	ctx, cancel := context.WithCancel(context.Background())
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(ctx, srv.URL, w)
+	}()
+	limit := time.AfterFunc(time.Minute, func() { _ = r.Close() }) // ends a wait for a line
+	t.Cleanup(func() {
+		limit.Stop()
+		cancel()
+		_ = r.Close()
+		<-done
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	return s, bufio.NewScanner(r)
+}
+
+// What changes between the first look and the beginning of the events is shown. What has
+// happened and changed nothing is not.
+func TestAChangeBeforeTheEventsBegin(t *testing.T) {
+	s, lines := perform(t, func(ctx context.Context, addr string, out io.Writer) {
+		run(ctx, []string{"get", "k", "--watch", "--addr", addr}, cli.Streams{Stdin: os.Stdin, Stdout: out, Stderr: io.Discard}, nil)
+	})
+	for _, step := range []struct {
+		value, kind string
+		shows       bool
+	}{{"one", "", true}, {"two", api.EventBookmark, true}, {"two", api.EventPut, false}, {"three", api.EventPut, true}} {
+		s.act(t, fmt.Sprintf(`{"key":"k","value":%q,"revision":1,"created_revision":1,"version":1}`, step.value), step.kind)
+		if step.shows && (!lines.Scan() || lines.Text() != step.value) {
+			t.Fatalf("after %+v it shows %q", step, lines.Text())
+		}
+	}
+}
+
+// Who waits is told of a holder that came before the events began, and not that he has the
+// lock himself.
+func TestAHolderBeforeTheEventsBegin(t *testing.T) {
+	s, lines := perform(t, func(ctx context.Context, addr string, out io.Writer) {
+		a := app{&cli.App{Streams: cli.Streams{Stderr: out}, Addr: addr, Group: api.MainGroup, Timeout: time.Minute}}
+		c, err := a.ClientWith(0, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		a.tellQueue(ctx, c, "k", 5)
+	})
+	for _, step := range []struct{ owner, kind, says string }{
+		{"b:1", api.EventBookmark, "waiting for k: held by b:1 (fence 6), lease 9s left"},
+		{cli.Owner(), api.EventLock, ""},
+		{"c:1", api.EventLock, "waiting for k: held by c:1 (fence 6), lease 9s left"},
+	} {
+		s.act(t, fmt.Sprintf(`{"name":"k","holders":[{"session":"s-1","owner":%q,"fence":6,"expires_in_ms":9000}],"waiters":[]}`, step.owner), step.kind)
+		if step.says != "" && (!lines.Scan() || lines.Text() != step.says) {
+			t.Fatalf("after %+v it says %q", step, lines.Text())
+		}
 	}
 }

@@ -36,6 +36,11 @@ func (a apiTest) stream(path, accept string, header ...string) *stream {
 		req.Header.Set(header[i], header[i+1])
 	}
 	resp, err := http.DefaultClient.Do(req)
+	for err == nil && resp.StatusCode == http.StatusServiceUnavailable { // until ctx ends
+		_ = resp.Body.Close()
+		time.Sleep(10 * time.Millisecond)
+		resp, err = http.DefaultClient.Do(req)
+	}
 	if err != nil {
 		a.t.Fatal(err)
 	}

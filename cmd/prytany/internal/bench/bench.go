@@ -203,11 +203,14 @@ func (b *base) measure(ctx context.Context, name string, t task) (err error) {
 	return rep.verdict(res)
 }
 
+// lingerFor is for how long what is under way may go on when somebody stops a command.
+const lingerFor = 5 * time.Second
+
 // lingering is ctx, and lasts a little longer: what is under way when somebody stops it comes
 // to its end, or it could be done after all was removed.
 func lingering(ctx context.Context) (context.Context, context.CancelFunc) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, cancel) })
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lingerFor, cancel) })
 	return work, func() { stop(); cancel() }
 }
 

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,8 +26,8 @@ type liar struct {
 	entries  map[string]api.Entry
 	fence    uint64
 
-	forgets bool // every tenth put
-	twice   bool // counts every tenth put twice
+	forgets bool // every put of a key but the first
+	twice   bool // counts every put of a key but the first twice
 	old     bool // reads a value that was written before
 	mixes   bool // reads another key's value
 	stale   bool // grants with the same fence again
@@ -78,9 +80,9 @@ func (l *liar) put(w http.ResponseWriter, key string, value []byte) {
 	}
 	e := l.entries[key]
 	switch {
-	case l.forgets && l.revision%10 == 0:
+	case l.forgets && e.Version > 0:
 		return
-	case l.twice && l.revision%10 == 0:
+	case l.twice && e.Version > 0:
 		e.Version++
 	}
 	if !l.old || e.Version == 0 {
@@ -114,15 +116,20 @@ func (l *liar) get(w http.ResponseWriter, key string) {
 func runAgainst(t *testing.T, l *liar, args ...string) (code int, out, talk string) {
 	t.Helper()
 	l.entries = map[string]api.Entry{}
-	srv := httptest.NewServer(l)
+	return runAt(t.Context(), l, args...)
+}
+
+// runAt runs a command against a node.
+func runAt(ctx context.Context, node http.Handler, args ...string) (code int, out, talk string) {
+	srv := httptest.NewServer(node)
 	defer srv.Close()
 	defer srv.CloseClientConnections()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	a := &cli.App{
 		Streams: cli.Streams{Stdout: &stdout, Stderr: &stderr}, Addr: srv.URL, Group: api.MainGroup, Output: "table",
-		Timeout: 2 * time.Second, GiveUp: cancel, FromEnv: map[string]bool{}, Self: "prytany",
+		Timeout: time.Minute, GiveUp: cancel, FromEnv: map[string]bool{}, Self: "prytany",
 	}
 	cmd := Command(a)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
@@ -135,7 +142,7 @@ func runAgainst(t *testing.T, l *liar, args ...string) (code int, out, talk stri
 
 // What a wrong server does is found, and said.
 func TestWrongAnswersAreFound(t *testing.T) {
-	short := []string{"--clients", "2", "--duration", "150ms", "--warmup", "10ms"}
+	short := []string{"--clients", "2", "--duration", "1s", "--warmup", "0s"}
 	for _, tt := range []struct {
 		name string
 		l    *liar
@@ -148,18 +155,46 @@ func TestWrongAnswersAreFound(t *testing.T) {
 		{"nothing", &liar{}, []string{"lock"}, 0, ""},
 		{"a put is forgotten", &liar{forgets: true}, []string{"put"}, 1, "puts were acknowledged"},
 		{"a put is done twice", &liar{twice: true}, []string{"put"}, 1, "puts were acknowledged"},
-		{"an old value is read", &liar{old: true}, []string{"mixed"}, 1, "was acknowledged"},
+		{"an old value is read", &liar{old: true}, []string{"mixed", "--reads", "0.5"}, 1, "was acknowledged"},
 		{"another's value is read", &liar{mixes: true}, []string{"get"}, 1, "has a value that nobody wrote there"},
 		{"another's value is read", &liar{mixes: true}, []string{"get", "--keys", "5"}, 1, "has a value that nobody wrote there"},
 		{"a fence comes again", &liar{stale: true}, []string{"lock"}, 1, "was granted with fence"},
 		{"nothing works", &liar{fails: true}, []string{"put"}, 1, "prytany: no"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			code, out, talk := runAgainst(t, tt.l, append(tt.args, short...)...)
 			if code != tt.code || !strings.Contains(talk, tt.want) {
 				t.Errorf("exit code %d, want %d and %q\n%s%s", code, tt.code, tt.want, out, talk)
 			}
 		})
+	}
+}
+
+// What is under way when somebody stops a command comes to its end before all that was
+// written is removed.
+func TestWhatIsUnderWayEnds(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancelCause(t.Context())
+	l := &liar{entries: map[string]api.Entry{}}
+	var puts, ended atomic.Int64
+	runAt(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPut:
+			puts.Add(1)
+			stop(cli.SignalError{Sig: syscall.SIGINT})
+			select {
+			case <-time.After(2 * time.Second):
+				ended.Add(1)
+			case <-r.Context().Done():
+			}
+		case r.Method == http.MethodPost && ended.Load() < puts.Load():
+			t.Errorf("removed what was written when %d of %d puts had ended", ended.Load(), puts.Load())
+		}
+		l.ServeHTTP(w, r)
+	}), "put", "--clients", "1", "--duration", "10m", "--warmup", "0s")
+	if puts.Load() == 0 || ended.Load() < puts.Load() {
+		t.Errorf("%d of %d puts have ended", ended.Load(), puts.Load())
 	}
 }
 

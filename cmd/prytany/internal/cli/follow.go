@@ -13,8 +13,12 @@ import (
 	"github.com/prytany/prytany/client"
 )
 
-// repaintEvery is how often what changes without an event is read again.
-const repaintEvery = 2 * time.Second
+const (
+	// repaintEvery is how often what changes without an event is read again.
+	repaintEvery = 2 * time.Second
+	// beginWithin is for how long what is read first waits for the events to begin.
+	beginWithin = time.Second
+)
 
 // WatchFlag defines --watch.
 func WatchFlag(cmd *cobra.Command, watch *bool) {
@@ -22,18 +26,21 @@ func WatchFlag(cmd *cobra.Command, watch *bool) {
 }
 
 // Ring returns a channel that rings when something of the name happens that is
-// of one of the types, of any if there are none. It ends with ctx. An end of the
-// events before that is one more ring: then somebody must look by himself.
+// of one of the types, of any if there are none. It rings first when all that
+// happens from then on is told: who looks after that misses nothing. It ends with
+// ctx. An end of the events before that is one more ring: then somebody must look
+// by himself.
 func (a *App) Ring(ctx context.Context, c *client.Client, name string, types ...string) <-chan struct{} {
-	c2, ring := c, make(chan struct{}, 1)
+	ring := make(chan struct{}, 1)
 	go func() {
-		for e, err := range c2.Watch(ctx, name, client.WatchOptions{Events: types, Bookmarks: true}) {
-			if err == nil && e.Type != client.EventBookmark && len(types) > 0 && e.Name != name {
+		begun := false
+		for e, err := range c.Watch(ctx, name, client.WatchOptions{Events: types, Bookmarks: true}) {
+			switch {
+			case err != nil:
+			case e.Type == client.EventBookmark && begun, e.Type != client.EventBookmark && len(types) > 0 && e.Name != name:
 				continue
 			}
-			if err == nil && e.Type == client.EventBookmark {
-				continue
-			}
+			begun = true
 			select {
 			case ring <- struct{}{}:
 			default:
@@ -62,6 +69,9 @@ func (a *App) Show(cmd *cobra.Command, watch bool, name string, read func(contex
 		screen = IsTerminal(f) && !a.JSON()
 	}
 	events := a.Ring(ctx, c, name)
+	if name != "" { // or what shows how long ago something was would be shown twice
+		await(ctx, events)
+	}
 	tick := time.NewTicker(repaintEvery)
 	defer tick.Stop()
 	var last []byte
@@ -117,6 +127,17 @@ func news(text, before []byte) []byte {
 		return rest
 	}
 	return text
+}
+
+// await waits for the events to begin, but not for long: nobody may be there who tells them.
+func await(ctx context.Context, events <-chan struct{}) {
+	limit := time.NewTimer(beginWithin)
+	defer limit.Stop()
+	select {
+	case <-ctx.Done():
+	case <-events:
+	case <-limit.C:
+	}
 }
 
 // wait returns when there is something to look at, false at the end of ctx.
