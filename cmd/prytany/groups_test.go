@@ -146,8 +146,9 @@ func (d *directory) call(t *testing.T, args ...string) (code int, stdout, stderr
 	defer srv.Close()
 	t.Setenv("PRYTANY_ADDR", srv.URL)
 	var out, talk strings.Builder
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithCancel(t.Context()) // with a deadline, no request would have one of its own
 	defer cancel()
+	defer time.AfterFunc(patience, cancel).Stop()
 	code = run(ctx, args, cli.Streams{Stdout: &out, Stderr: &talk}, nil)
 	return code, out.String(), strings.ReplaceAll(talk.String(), cli.Self()+" ", "prytany ")
 }

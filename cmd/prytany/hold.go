@@ -286,7 +286,7 @@ func (a app) runError(t *tenure, res supervise.Result) error {
 	case res.Err == nil:
 		return nil
 	case errors.Is(res.Err, supervise.ErrGuardDied):
-		return cli.Failure(res.Code, "the guard of %s was killed, and the command with it", prog)
+		return cli.Failure(res.Code, "the guard of %s was killed, and the command with it if it had begun", prog)
 	case errors.Is(res.Err, supervise.ErrNoGuard):
 		return cli.Failure(res.Code, "%s was not run: %v", prog, res.Err)
 	case res.Code == supervise.CodeNotFound:

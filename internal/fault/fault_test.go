@@ -123,6 +123,7 @@ func TestGroupOf(t *testing.T) {
 		{mixed, false, "/second"},
 		{"0::/only\n", true, "/"},
 		{"", false, "/"},
+		{"0::/../outside\n", false, "/"},
 	} {
 		if got := groupOf(tt.text, tt.first); got != tt.want {
 			t.Errorf("groupOf(%q, %v) = %q; want %q", tt.text, tt.first, got, tt.want)

@@ -58,6 +58,9 @@ func (t *Throttle) Take(pid int) error {
 		return err
 	}
 	t.home = filepath.Join(t.root, groupOf(string(b), t.root == groupRoots[0]))
+	if _, err := os.Stat(filepath.Join(t.home, "cgroup.procs")); err != nil {
+		t.home = t.root // the path is another's view, as in a container of version 1
+	}
 	return t.write("cgroup.procs", strconv.Itoa(pid))
 }
 
@@ -70,6 +73,9 @@ func groupOf(text string, first bool) string {
 			continue
 		}
 		if first && slices.Contains(strings.Split(f[1], ","), "cpu") || !first && f[0] == "0" {
+			if strings.HasPrefix(f[2], "/..") {
+				return "/" // it cannot be seen from here
+			}
 			return f[2]
 		}
 	}

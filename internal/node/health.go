@@ -36,8 +36,7 @@ type vitals struct {
 	set   func(leader.Health)                   // tells the event loop; does not block
 	event func(kind, peer, reason, text string) // see [Node.event]
 
-	telling sync.Mutex    // held by a change until all are told: what is told last must be what was judged last
-	mu      sync.Mutex    // of what follows; taken after telling
+	mu      sync.Mutex
 	health  leader.Health // as told last
 	open    []*diskWrite  // begun and not ended, the oldest first; the log's and the probe's
 	overdue int           // of these, for longer than overdueAfter
@@ -102,28 +101,23 @@ func (v *vitals) end(w *diskWrite) {
 }
 
 // change has f change what health follows from, under the lock, and tells the
-// loop and people if it is another than before. People hear that the disk is well
-// before the loop does, and that it is not after the loop: no claim may seem to be
-// made by a node that is unwell.
+// loop and people if it is another than before.
 func (v *vitals) change(f func()) {
-	v.telling.Lock()
-	defer v.telling.Unlock()
 	v.mu.Lock()
 	before := v.health
 	f()
 	now := time.Now()
 	v.health.Disk = v.overdue == 0 && !now.Before(v.until) && !v.full
+	if v.health != before {
+		v.set(v.health) // under the lock: the last one told must be the last one judged
+	}
 	after, full := v.health, v.full
 	v.mu.Unlock()
 
-	if after.Disk && !before.Disk {
-		v.event(kindDiskWell, "", "", "the disk is well again")
-	}
-	if after != before {
-		v.set(after)
-	}
 	switch {
-	case after.Disk || !before.Disk:
+	case after.Disk == before.Disk:
+	case after.Disk:
+		v.event(kindDiskWell, "", "", "the disk is well again")
 	case full:
 		v.event(kindDiskFull, "", "a probe found no room", "the disk is unwell: this node neither leads nor claims")
 	default:

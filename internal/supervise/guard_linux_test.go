@@ -16,7 +16,7 @@ const escape = `echo guard $PPID; echo self $$; echo away $(setsid sh -c 'echo $
 
 func TestWhoLeftTheGroupIsKilledWithALostLease(t *testing.T) {
 	t.Parallel()
-	s := supervised(t, job{Script: escape + "exec sleep 600", Cut: 4 * time.Second, Grace: 300 * time.Millisecond})
+	s := supervised(t, job{Script: escape + "exec sleep 600", Cut: 8 * time.Second, Grace: 300 * time.Millisecond})
 	s.cut()
 	s.signal(s.cmd.Process.Pid, syscall.SIGSTOP)
 	mustBeGone(t, []int{s.pids[1], s.pids[2]})
@@ -36,7 +36,7 @@ func TestWhoLeftTheGroupIsKilledWithTheGuard(t *testing.T) {
 
 func TestWhoLeftTheGroupIsKilledInTimeBehindAStoppedGuard(t *testing.T) {
 	t.Parallel()
-	s := supervised(t, job{Script: escape + "exec sleep 600", Cut: 4 * time.Second, Grace: 200 * time.Millisecond})
+	s := supervised(t, job{Script: escape + "exec sleep 600", Cut: 8 * time.Second, Grace: 200 * time.Millisecond})
 	s.cut()
 	s.signal(s.guard, syscall.SIGSTOP)
 	mustBeGone(t, s.pids)

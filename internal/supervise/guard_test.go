@@ -165,7 +165,7 @@ const family = `echo guard $PPID; echo self $$; sleep 600 & echo child $!; sh -c
 func TestAStoppedSupervisorEndsTheCommandInTime(t *testing.T) {
 	t.Parallel()
 	const grace = 400 * time.Millisecond
-	s := supervised(t, job{Script: family, Cut: 4 * time.Second, Grace: grace})
+	s := supervised(t, job{Script: family, Cut: 8 * time.Second, Grace: grace})
 	end := s.cut()
 	// The whole group, as Ctrl-Z does, and with what nobody can catch.
 	s.signal(-s.cmd.Process.Pid, syscall.SIGSTOP)
@@ -212,7 +212,7 @@ func TestAKilledGuardTakesAllAlong(t *testing.T) {
 
 func TestAStoppedGuardIsNotNeeded(t *testing.T) {
 	t.Parallel()
-	s := supervised(t, job{Script: family, Cut: 4 * time.Second, Grace: 200 * time.Millisecond})
+	s := supervised(t, job{Script: family, Cut: 8 * time.Second, Grace: 200 * time.Millisecond})
 	s.cut()
 	s.signal(s.guard, syscall.SIGSTOP)
 	if got := s.result(); got != "code 137 lost true err none" {
@@ -233,6 +233,25 @@ func TestTheGuardIsDeaf(t *testing.T) {
 		t.Errorf("the supervisor says %q", got)
 	}
 	mustBeGone(t, s.pids)
+}
+
+// A guard that stands still while it starts the command is killed: the command may run.
+func TestAGuardThatHangsWhileItStarts(t *testing.T) {
+	for _, begun := range []bool{false, true} {
+		l := newLease(0)
+		reports := make(chan report, 1)
+		if begun {
+			reports <- report{Begun: true}
+		}
+		s := &supervisor{cfg: Config{Lease: l}, look: time.Hour, guard: &guardProcess{cmd: exec.Command("sleep", "600"), reports: reports}}
+		if err := s.guard.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = s.guard.cmd.Wait(); close(reports) }()
+		if _, got, ok := s.started(); ok || got != begun || !s.lost {
+			t.Errorf("begun %v, report %v, lost %v; want begun %v, none, lost", got, ok, s.lost, begun)
+		}
+	}
 }
 
 func TestWithoutAGuardNothingRuns(t *testing.T) {

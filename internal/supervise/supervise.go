@@ -260,12 +260,20 @@ func (s *supervisor) run(ctx context.Context, path string) Result {
 
 // started waits until the guard has started the command, or has said why not, or
 // has died, and reports whether it has begun to. A guard that says nothing for long
-// when the lease is over is killed: nothing else tells whether it has begun.
+// when the lease is over is killed: nothing else tells whether it has begun. If it has,
+// that is at the lease's deadline, or the command would outlive it.
 func (s *supervisor) started() (r report, begun, ok bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	over := s.cfg.Lease.Done()
 	var late <-chan time.Time
+	hurry := func() {
+		within := answerWithin
+		if begun {
+			within = max(min(within, time.Until(s.cfg.Lease.Deadline())), killWithin)
+		}
+		over, late = nil, time.After(within)
+	}
 	for {
 		select {
 		case r, ok = <-s.guard.reports:
@@ -273,8 +281,11 @@ func (s *supervisor) started() (r report, begun, ok bool) {
 				return r, begun, ok
 			}
 			begun = true
+			if late != nil {
+				hurry()
+			}
 		case <-over:
-			over, late = nil, time.After(answerWithin)
+			hurry()
 		case <-late:
 			s.lost = true
 			_ = s.guard.cmd.Process.Kill()
@@ -282,8 +293,8 @@ func (s *supervisor) started() (r report, begun, ok bool) {
 			left := time.Until(s.cfg.Lease.Deadline())
 			if left > 0 {
 				timer.Reset(min(left, s.look))
-			} else if late == nil {
-				over, late = nil, time.After(answerWithin)
+			} else if late == nil || begun {
+				hurry()
 			}
 		}
 	}

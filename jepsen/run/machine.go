@@ -37,6 +37,13 @@ func (p *pulse) beat(now time.Duration) (last time.Duration, stood bool) {
 	return last, stood
 }
 
+// stop says that nobody looks any more: who does not look sees no standstill.
+func (p *pulse) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = 0
+}
+
 // stood is for how long the machine has stood still until now, in all.
 func (p *pulse) stood(now time.Duration) time.Duration {
 	p.mu.Lock()
@@ -57,6 +64,7 @@ func (t *theatre) watchMachine(ctx context.Context) error {
 		return fmt.Errorf("whether the machine stands still cannot be seen: %w", err)
 	}
 	t.pulse.beat(t.book.now())
+	defer t.pulse.stop()
 	for ctx.Err() == nil {
 		_, err := f.WriteAt([]byte("."), 0)
 		if err = errors.Join(err, f.Sync()); err != nil {

@@ -82,7 +82,8 @@ func (h *Host) Leave(ctx context.Context, g paxos.GroupID) error {
 // call has the loop run f and waits until f's channel has an answer.
 func (h *Host) call(ctx context.Context, f func(ended chan<- error)) error {
 	ended := make(chan error, 1)
-	if err := h.post(func() { f(ended) }); err != nil {
+	end := paxos.ErrStopped
+	if err := h.post(func() { end = paxos.ErrUnknownOutcome; f(ended) }); err != nil {
 		return err
 	}
 	select {
@@ -92,7 +93,7 @@ func (h *Host) call(ctx context.Context, f func(ended chan<- error)) error {
 		return fmt.Errorf("%w: %w", paxos.ErrUnknownOutcome, context.Cause(ctx))
 	case <-h.over:
 		select {
-		case ended <- paxos.ErrStopped:
+		case ended <- end:
 		default: // it was the last that the loop has answered
 		}
 		return <-ended

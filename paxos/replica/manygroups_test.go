@@ -318,6 +318,30 @@ func TestALastAnswerCounts(t *testing.T) {
 	}
 }
 
+// birthless is a disk that begins no group.
+type birthless struct{ Storage }
+
+func (birthless) Begin([]Beginning) error { return errors.New("the disk has failed") }
+
+// TestAFailedBirthIsUnknown: the group may be on the disk all the same.
+func TestAFailedBirthIsUnknown(t *testing.T) {
+	x := newTown(t, 1)
+	h := x.nodes[0].host
+	h.cfg.Storage = birthless{h.cfg.Storage}
+	ctx := untilDone{t.Context(), func() {
+		if _, err := h.Poll(x.now); err == nil {
+			t.Error("the host goes on")
+		}
+		h.Close()
+	}}
+	if err := h.Create(ctx, 7, first(1)); !errors.Is(err, paxos.ErrUnknownOutcome) {
+		t.Errorf("Create: %v; want %v", err, paxos.ErrUnknownOutcome)
+	}
+	if err := h.Create(t.Context(), 8, first(1)); !errors.Is(err, paxos.ErrStopped) {
+		t.Errorf("Create afterwards: %v; want %v", err, paxos.ErrStopped)
+	}
+}
+
 // TestDropWaitsForASnapshot: storage must not be asked to drop a group while
 // something of it is being written.
 func TestDropWaitsForASnapshot(t *testing.T) {

@@ -187,7 +187,7 @@ type Config struct {
 	SnapshotSlots int           // applied slots between snapshots. 0 means 10000
 	SnapshotBytes int           // or log bytes. 0 means 64 MiB. Up to four times both, if the state is above 1 MiB and twice what was applied, or a peer fetches it
 	TailSlots     int           // slots kept below a snapshot. 0 means 10000
-	TailBytes     int           // or fewer, if their values have more bytes, but at least those since the snapshot before. 0 means 256 MiB
+	TailBytes     int           // or fewer, if their values have more bytes, but at least those since the snapshot before; of slots from before a start nothing is known. 0 means 256 MiB
 	RetryAfter    time.Duration // a request without an answer ends, see [Host.Submit]. 0 means 5 s
 
 	// LeaseReads lets this node, while it leads, answer reads by its lease
