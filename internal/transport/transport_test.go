@@ -246,7 +246,7 @@ func TestStrangersAreRefused(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			if n := len(b.received()); n != 0 {
-				t.Errorf("%d packets arrived", n)
+				t.Fatalf("%d packets arrived", n)
 			}
 			for _, n := range []*testNode{a, b} {
 				eventually(t, "node "+n.id.String()+" says why", func() bool { return n.log.count(tt.want) > 0 })

@@ -31,7 +31,7 @@ var rows = []row{
 	{number: "20", name: mutant.EarlyMembership, kills: []kill{by(worlds, `never chosen|called chosen, and is not|applies`), by(swarm, `I[157] after`)}},
 	{number: "20b", name: mutant.AfterStop, kills: []kill{by(worlds, `stop-sign|sealed at|applies`)}},
 	{number: "21", name: mutant.SameIdentity, kills: []kill{by(newDirs, `have one identity`), {by: amnesia, told: true}}},
-	{number: "21b", name: mutant.RolledBack, kills: []kill{by(who, `want`), by(heard, `did not happen: it is told`), {by: rollback, told: true}}},
+	{number: "21b", name: mutant.RolledBack, kills: []kill{by(who, `want`), by(heard, `it was heard`), {by: rollback, told: true}}},
 	{number: "21c", name: mutant.ForgottenVoter, kills: []kill{by(rejoin, `there is a second leader`), {by: revival, told: true}}},
 	{number: "22", name: mutant.LocalReads, kills: []kill{by(worlds, `stale read`), by(swarm, `(I8|L[47]) after`), {by: lateReads, told: true}}},
 	{number: "23", name: mutant.FromReceipt, kills: []kill{by(stories, twoLeases), by(bereft, `I9 after`)}},
