@@ -51,6 +51,9 @@ func TestScripts(t *testing.T) {
 			Setup: func(e *testscript.Env) error {
 				e.Setenv("PRYTANY_ADDR", strings.Join(urls, ","))
 				e.Setenv("ESC", "\x1b")
+				if race := os.Getenv("GORACE"); race != "" {
+					e.Setenv("GORACE", race)
+				}
 				jobs := jobs{}
 				e.Values[jobsKey{}] = jobs
 				e.Defer(jobs.kill)
