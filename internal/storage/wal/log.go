@@ -198,8 +198,8 @@ func (l *Log) append(kind byte) error {
 func (l *Log) advance(n int) error {
 	close(l.hurry)
 	is := <-l.next
-	if is.err != nil && !errors.Is(is.err, syscall.ENOSPC) {
-		return spoilt(is.err)
+	if err := spoilt(is.err); err != nil {
+		return err
 	}
 	if is.err == nil && n+2 > is.segment.pages { // it is empty, and too small
 		_ = is.segment.file.Close()
@@ -239,22 +239,27 @@ func (l *Log) maker(hurry <-chan struct{}) maker {
 	return maker{dir: l.dir, id: l.id, quit: l.quit, hurry: hurry, pace: l.pace}
 }
 
-// unmade returns why the next segment could not be made. A disk that has no room may
-// have some when the segment is needed. One that has failed a write or a sync is not
-// written to again, though nothing is in that segment yet.
+// unmade returns why nothing may be written any more, if the next segment could not be
+// made.
 func (l *Log) unmade() error {
 	select {
 	case is := <-l.next:
 		l.next <- is
-		if is.err != nil && !errors.Is(is.err, syscall.ENOSPC) {
-			return spoilt(is.err)
-		}
+		return spoilt(is.err)
 	default: // it is being made
+		return nil
 	}
-	return nil
 }
 
-func spoilt(err error) error { return fmt.Errorf("make the next segment: %w", err) }
+// spoilt returns err unless it is nil or about room: a disk that has none may have some
+// when the segment is needed. One that has failed a write or a sync is not written to
+// again, though nothing is in that segment yet.
+func spoilt(err error) error {
+	if err == nil || errors.Is(err, syscall.ENOSPC) {
+		return nil
+	}
+	return fmt.Errorf("make the next segment: %w", err)
+}
 
 // prepare has the segment after head made beside the writer.
 func (l *Log) prepare() {
