@@ -37,7 +37,7 @@ type guarded struct {
 	cmd    *exec.Cmd
 	alarm  *alarm
 	plan   order
-	orders <-chan order // closed when the supervisor is gone
+	orders <-chan order // closed when the supervisor says good-bye, or is gone
 	exited chan struct{}
 	told   bool // SIGTERM was sent, by whomever
 	lost   bool
@@ -160,7 +160,7 @@ func (g *guarded) watch(children <-chan os.Signal) {
 		case <-g.alarm.C:
 		case o, ok := <-g.orders:
 			switch {
-			case !ok || o.Bye:
+			case !ok:
 				g.kill()
 				return
 			case o.End:
@@ -217,10 +217,7 @@ func (g *guarded) finish() {
 		killAll(g.cmd.Process.Pid)
 	}
 	if g.w.enc.Encode(report{Ended: true}) == nil {
-		for o := range g.orders {
-			if o.Bye {
-				break
-			}
+		for range g.orders { // until the supervisor says good-bye, or is gone
 		}
 	}
 	if g.cmd.ProcessState == nil {

@@ -126,8 +126,7 @@ func (g *guardProcess) await() (ended bool) {
 // bye takes leave of the guard after the command has ended, and returns how it
 // did. It waits that long.
 func (g *guardProcess) bye(within time.Duration) (st syscall.WaitStatus, lost, ok bool) {
-	g.tell(order{Bye: true})
-	_ = g.w.conn.CloseWrite() // says the same
+	_ = g.w.conn.CloseWrite() // the guard takes it for a good-bye
 	late := time.After(within)
 	for {
 		select {

@@ -24,7 +24,6 @@ type task struct {
 type order struct {
 	Term, Kill time.Duration // when to send SIGTERM and SIGKILL unless an order says otherwise
 	End        bool          // the command has been told to end; only the SIGKILL is left to do
-	Bye        bool          // the supervisor knows that the command has ended and sends no more signals
 }
 
 // A report is what the guard says: that it begins to start the command, that it has
